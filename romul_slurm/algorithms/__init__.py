@@ -1,0 +1,8 @@
+"""Algorithms: what a member does next, as a pure function of the history."""
+
+from romul_slurm.algorithms.base import Algorithm
+from romul_slurm.algorithms.pbt import Pbt
+from romul_slurm.algorithms.random import Random
+from romul_slurm.algorithms.romul import Romul
+
+__all__ = ["Algorithm", "Pbt", "Random", "Romul"]

@@ -1,0 +1,151 @@
+"""ROMUL: Population Based Training whose step sizes adapt by differential evolution.
+
+Of the paper (Haziza, Rapin, Synnaeve, "ROMUL: Scale Adaptative Population Based Training", 2020)
+come the donor, current-to-best/1 of Storn & Price 1997 over at least four individuals, and the aim:
+robustness to a good checkpoint's borrowed merit and to short-term gains. Horizons, opponents and
+the rule about shorter horizons are this project's own; docs/algorithms.md has the whole definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from romul_slurm.algorithms.base import Algorithm, better, first_step
+from romul_slurm.errors import ConfigError
+from romul_slurm.history import History, NextStep, Result
+from romul_slurm.space import Point, Space
+
+MIN_MEMBERS = 4
+"""Differential evolution's minimum: the base, the best and two others."""
+
+
+@dataclass(frozen=True)
+class Romul(Algorithm):
+    """One default setting for every problem.
+
+    Attributes:
+        horizons: dealt out to the members in turn; a member keeps its hyperparameters for this
+            many steps (1 or more), or this fraction of the run (below 1), before it is compared.
+        own_horizon: the chance that a member's opponent is drawn from its own horizon.
+        step: F1 and F2, the weights of the donor's two differences, are uniform in [0, step].
+        crossover: the chance that a coordinate comes from the donor.
+        jitter: standard deviation of the noise on a donated coordinate.
+        resample: the least chance that a donated unordered choice is drawn anew.
+    """
+
+    horizons: list[float] = field(default_factory=lambda: [1, 0.2])
+    own_horizon: float = 0.75
+    step: float = 1.6
+    crossover: float = 0.9
+    jitter: float = 0.001
+    resample: float = 0.05
+
+    def check(self, space: Space, members: int, steps: int) -> None:
+        if members < MIN_MEMBERS:
+            raise ConfigError(
+                f"algorithm romul needs population.members of at least {MIN_MEMBERS}, got "
+                f"{members}: take more, or algorithm=pbt or algorithm=random"
+            )
+        if not self.horizons:
+            raise ConfigError("algorithm.horizons must name at least one horizon, such as [1, 0.2]")
+        for horizon in self.horizons:
+            if horizon <= 0 or (horizon >= 1 and horizon != int(horizon)):
+                raise ConfigError(
+                    f"algorithm.horizons: {horizon} is neither a whole number of steps nor a "
+                    f"fraction of the run between 0 and 1"
+                )
+        for name in ("own_horizon", "crossover", "resample"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"algorithm.{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("step", "jitter"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"algorithm.{name} must not be negative")
+
+    def horizon(self, history: History, member: int) -> int:
+        """Return the number of steps between two comparisons of a member."""
+        lengths = [h if h >= 1 else max(1, round(h * history.steps)) for h in self.horizons]
+        # every horizon in use has at least four members; too few for all, then the longest
+        used = max(1, min(len(lengths), history.members // MIN_MEMBERS))
+        if used < len(lengths):
+            lengths = sorted(lengths)[-used:]
+        return int(lengths[member % len(lengths)])
+
+    def next_step(self, history: History, member: int, age: int) -> NextStep | None:
+        results = history.at(age)
+        if member not in results:
+            return first_step(history, member)
+        own, horizon = results[member], self.horizon(history, member)
+        if age % horizon:
+            return NextStep(member, own.point)
+        rng = history.rng(member, age, 0)
+        peers = {m: r for m, r in results.items() if self.horizon(history, m) == horizon}
+        rival = self._opponent(member, peers, results, rng)
+        if rival is None or not better(results[rival].score, own.score):
+            return NextStep(member, own.point)
+        # a shorter horizon's hyperparameters may be greedy ones: take its weights only
+        greedy = self.horizon(history, rival) < horizon
+        base = own.point if greedy else results[rival].point
+        return NextStep(rival, self._mutate(history, member, base, peers, results, rng))
+
+    def _opponent(
+        self,
+        member: int,
+        peers: Mapping[int, Result],
+        results: Mapping[int, Result],
+        rng: np.random.Generator,
+    ) -> int | None:
+        near = rng.random() < self.own_horizon
+        pool = [m for m in peers if m != member] if near else []
+        pool = pool or [m for m in results if m != member]
+        return pool[int(rng.integers(len(pool)))] if pool else None
+
+    def _mutate(
+        self,
+        history: History,
+        member: int,
+        base: Point,
+        peers: Mapping[int, Result],
+        results: Mapping[int, Result],
+        rng: np.random.Generator,
+    ) -> Point:
+        """Return base with part of its coordinates given by the donor (current-to-best/1)."""
+        best = peers[max(peers, key=lambda m: (peers[m].score, -m))].point
+        a, b = self._pair(member, base, results, rng)
+        f1, f2 = rng.uniform(0, self.step, 2)
+        space = history.space
+        given = rng.random(len(base)) < self.crossover
+        if len(base) and not given.any():
+            given[rng.integers(len(base))] = True
+        fresh = max(self.resample, 1 / history.members)
+        point = list(base)
+        for k in np.flatnonzero(given):
+            if space.free[k].metric:
+                donor = base[k] + f1 * (best[k] - base[k]) + f2 * (a[k] - b[k])
+                point[k] = _inside(donor + self.jitter * rng.standard_normal(), base[k])
+            elif rng.random() < fresh:
+                point[k] = space.free[k].sample(rng)
+            else:
+                point[k] = (base[k], best[k], a[k])[rng.integers(3)]
+        return tuple(map(float, point))
+
+    def _pair(
+        self, member: int, base: Point, results: Mapping[int, Result], rng: np.random.Generator
+    ) -> tuple[Point, Point]:
+        """Return the points of two different others."""
+        others = [m for m in results if m != member]
+        if len(others) < 2:  # nobody to differ from: the donor is the term towards the best alone
+            return base, base
+        a, b = rng.choice(others, 2, replace=False)
+        return results[int(a)].point, results[int(b)].point
+
+
+def _inside(coordinate: float, base: float) -> float:
+    """Bounce a coordinate that left [0, 1] to the midpoint between base and the bound it crossed."""
+    if coordinate < 0:
+        return base / 2
+    if coordinate > 1:
+        return (base + 1) / 2
+    return coordinate

@@ -1,0 +1,156 @@
+"""One attempt at a step: run the user's task, publish what it made, say how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from romul_slurm.errors import RomulError
+from romul_slurm.records import Assign, Report
+from romul_slurm.step import Link, Step, StepInterrupted, finish, running
+
+Task = Callable[[Step], Any]
+
+_ERROR_LIMIT = 8000
+"""Characters of a traceback that are reported; the attempt's log has all of it."""
+
+
+def run_attempt(
+    assign: Assign, root: Path, home: Path, task: Callable[[], Task], every_s: float, link: Link
+) -> Report:
+    """Train the assigned step and return how that ended; the user's errors do not pass."""
+    home.mkdir(parents=True, exist_ok=True)
+    step = Step(
+        member=assign.member,
+        age=assign.age,
+        hyperparameters=assign.hyperparameters,
+        interval=assign.interval,
+        seed=assign.seed,
+        home=home,
+        parent=root / assign.parent if assign.parent else None,
+        resume=root / assign.resume if assign.resume else None,
+        checkpoint_every_s=every_s,
+        link=link,
+    )
+    started, clock = time.time(), time.monotonic()
+
+    def report(outcome: Any, **more: Any) -> Report:
+        return Report(assign.attempt, outcome, started, time.monotonic() - clock, **more)
+
+    if step.parent_dir is not None and not step.parent_dir.is_dir():
+        return report("orphaned", error=f"{step.parent_dir} is missing")
+    try:
+        with running(step):
+            score = _number(task()(step))
+        finish(step, home)
+        result = report("finished", score=score, metrics=_finite(step.metrics))
+    except StepInterrupted:
+        return report("cancelled" if link.cancelled() else "interrupted")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = _describe(error)
+        print(text, file=sys.stderr, flush=True)
+        if link.must_stop():  # what breaks while the job is being taken down is no failure
+            return report("interrupted", error=text)
+        return report("failed", error=text)
+    _write_report(home, assign, result)
+    return result
+
+
+def _number(score: Any) -> float | None:
+    """Return the score as a float, None for what is not finite."""
+    if hasattr(score, "item") and getattr(score, "size", None) is not None:
+        with contextlib.suppress(ValueError, RuntimeError):
+            score = score.item()  # a tensor or NumPy value with one element
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise RomulError(
+            f"the task returned {score!r} ({type(score).__name__}): it must return its score, "
+            f"a number"
+        )
+    return float(score) if math.isfinite(score) else None
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float] | None:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)} or None
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, RomulError):
+        return str(error)
+    text = "".join(traceback.format_exception(error)).strip()
+    return text if len(text) <= _ERROR_LIMIT else "...\n" + text[-_ERROR_LIMIT:]
+
+
+def _write_report(home: Path, assign: Assign, report: Report) -> None:
+    """For people and scripts; the outbox is what the controller reads."""
+    content = {
+        "member": assign.member,
+        "age": assign.age,
+        "parent": assign.parent,
+        "hyperparameters": assign.hyperparameters,
+        "score": report.score,
+        "metrics": report.metrics or {},
+        "started": report.started,
+        "train_s": report.train_s,
+    }
+    with contextlib.suppress(OSError):
+        (home / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+class Output:
+    """Sends what the process prints to an attempt's log, up to a limit."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._path: Path | None = None
+
+    @contextlib.contextmanager
+    def to(self, path: Path) -> Iterator[None]:
+        """Redirect file descriptors 1 and 2, so that subprocesses and crashes are caught too."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [(fd, os.dup(fd)) for fd in (1, 2)]
+        self._redirect(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666))
+        self._path = path
+        try:
+            yield
+        finally:
+            self._path = None
+            _flush()
+            for fd, old in kept:
+                os.dup2(old, fd)
+                os.close(old)
+            with contextlib.suppress(OSError):
+                if path.stat().st_size == 0:
+                    path.unlink()
+
+    def check(self) -> None:
+        """Discard further output if the log has grown over the limit; call it now and then."""
+        path = self._path
+        if path is None or path.stat().st_size <= self._limit:
+            return
+        self._path = None
+        with path.open("ab") as file:
+            file.write(f"\n[more than {self._limit} bytes: the rest is discarded]\n".encode())
+        self._redirect(os.open(os.devnull, os.O_WRONLY))
+
+    @staticmethod
+    def _redirect(target: int) -> None:
+        _flush()
+        for fd in (1, 2):
+            os.dup2(target, fd)
+        os.close(target)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()

@@ -1,0 +1,51 @@
+"""One worker in the controller's own process: breakpoints in a task work, nothing runs in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from romul_slurm.clusters import processes
+from romul_slurm.clusters.base import Cluster, Ended, Job
+
+
+@dataclass(frozen=True)
+class Inline(Cluster):
+    """Trains in this process, one step at a time, whenever the controller has nothing to do."""
+
+    workers: int | None = 1
+    _running: dict[str, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def size(self) -> int:
+        return 1
+
+    def submit(self, jobs: list[Job]) -> dict[str, str]:
+        from romul_slurm.worker import Worker  # a worker's half of the library, needed only here
+
+        for job in jobs:
+            self._running[job.worker] = Worker(job.population, job.worker, inline=True)
+        me = processes.name(psutil.Process())
+        return {job.worker: f"{job.worker}@{me}" for job in jobs}
+
+    def find(self, nonces: Iterable[str]) -> dict[str, str]:
+        return {}  # what another process ran inline ended with it
+
+    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
+        mine = {f"{w}@{processes.name(psutil.Process())}" for w in self._running}
+        return {job: Ended() for job in jobs if job not in mine and not self.unknown(job)}
+
+    def unknown(self, job: str) -> bool:
+        return not processes.is_local(job.split("@")[-1])
+
+    def cancel(self, job: str) -> None:
+        self._running.pop(job.split("@")[0], None)
+
+    def wait(self, seconds: float) -> None:
+        for name, worker in list(self._running.items()):
+            if not worker.turn():
+                del self._running[name]

@@ -1,0 +1,113 @@
+"""Workers as processes of this machine. They outlive the controller; the next one adopts them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import psutil
+
+from romul_slurm.clusters import processes
+from romul_slurm.clusters.base import Cluster, Ended, Job, cores
+from romul_slurm.errors import ConfigError
+
+_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+
+
+@dataclass(frozen=True)
+class Local(Cluster):
+    """Processes on this machine; GPUs are dealt out in turn, CPU cores are divided.
+
+    `workers: null` takes one per GPU, or one per core where there is no GPU.
+    """
+
+    _children: dict[str, subprocess.Popen[bytes]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def size(self) -> int:
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"cluster.workers must not be negative, got {self.workers}")
+        return len(self._gpus) or cores() if self.workers is None else self.workers
+
+    def submit(self, jobs: list[Job]) -> dict[str, str]:
+        return {job.worker: self._start(job) for job in jobs}
+
+    def find(self, nonces: Iterable[str]) -> dict[str, str]:
+        wanted, found = set(nonces), {}
+        for process in psutil.process_iter() if wanted else ():
+            with contextlib.suppress(psutil.Error):
+                words = process.cmdline()
+                if "romul_slurm.worker" in words and words[-1] in wanted:
+                    found[words[words.index("--nonce") - 1]] = processes.name(process)
+        return found
+
+    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
+        return {
+            job: Ended(self._fault(job))
+            for job in jobs
+            if processes.is_local(job) and processes.find(job) is None
+        }
+
+    def unknown(self, job: str) -> bool:
+        return not processes.is_local(job)
+
+    def cancel(self, job: str) -> None:
+        process = processes.find(job) if processes.is_local(job) else None
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                os.killpg(process.pid, signal.SIGKILL)  # with what the task itself has started
+
+    def _start(self, job: Job) -> str:
+        with job.log.open("ab") as log:
+            child = subprocess.Popen(
+                job.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | self._share(),
+                start_new_session=True,  # Ctrl-C in the terminal is the controller's alone
+            )
+        name = processes.name(psutil.Process(child.pid))
+        self._children[name] = child
+        return name
+
+    def _fault(self, job: str) -> str:
+        child = self._children.pop(job, None)
+        if child is None or child.poll() is None:
+            return ""
+        code = child.returncode
+        return signal.strsignal(-code) or "" if -code in _FAULTS else ""
+
+    def _share(self) -> dict[str, str]:
+        """Return the environment that gives a worker its part of the machine."""
+        # torch would otherwise start one thread per core in every worker
+        threads = str(max(1, cores() // max(1, self.size())))
+        share = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        if self._gpus:
+            share["CUDA_VISIBLE_DEVICES"] = next(self._deal)
+        return {key: value for key, value in share.items() if key not in os.environ} | (
+            {"CUDA_VISIBLE_DEVICES": share["CUDA_VISIBLE_DEVICES"]} if self._gpus else {}
+        )
+
+    @cached_property
+    def _deal(self) -> itertools.cycle[str]:
+        return itertools.cycle(self._gpus)
+
+    @cached_property
+    def _gpus(self) -> list[str]:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:
+            return [gpu for gpu in visible.split(",") if gpu not in ("", "-1")]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            listing = subprocess.run(
+                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True
+            ).stdout
+            return [str(i) for i, line in enumerate(listing.splitlines()) if line.startswith("GPU")]
+        return []

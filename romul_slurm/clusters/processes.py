@@ -1,0 +1,35 @@
+"""Naming processes so that another process can tell later whether they still live.
+
+A pid alone is not enough: it is given out again. Pid and start time together are unique.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import psutil
+
+_SAME_START_S = 2.0
+"""Boot time, from which start times derive, moves a little when the clock is set."""
+
+
+def name(process: psutil.Process) -> str:
+    """Return host:pid:start time."""
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def is_local(job: str) -> bool:
+    """Whether a job runs on this host."""
+    return job.rsplit(":", 2)[0] == socket.gethostname()
+
+
+def find(job: str) -> psutil.Process | None:
+    """Return the live process of that name, None if it is gone."""
+    _, pid, start = job.rsplit(":", 2)
+    try:
+        process = psutil.Process(int(pid))
+        if abs(process.create_time() - float(start)) > _SAME_START_S:
+            return None
+        return None if process.status() == psutil.STATUS_ZOMBIE else process
+    except psutil.NoSuchProcess:
+        return None

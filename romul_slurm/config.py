@@ -1,0 +1,203 @@
+"""The configuration: typed groups for Hydra, and what of it identifies a population.
+
+Hydra checks every key and type against these dataclasses when a command line is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from romul_slurm.algorithms import Pbt, Random, Romul
+from romul_slurm.clusters import Inline, Local
+from romul_slurm.errors import ConfigError
+
+_MAX_NAME = 200
+"""Bytes; file systems allow 255."""
+
+
+class Mode(Enum):
+    """Which scores are good."""
+
+    max = "max"
+    min = "min"
+
+
+@dataclass
+class PopulationConfig:
+    """How a population is run.
+
+    Attributes:
+        members: number of members.
+        steps: number of PBT steps each member is trained for; may be raised later.
+        interval: length of a step in the task's own unit (epochs, say).
+        synchronous: all members finish an age before any goes on; decisions then depend on
+            scores alone, never on timing.
+        max_lead: no member starts a step more than so many ages ahead of the slowest.
+        max_retries: a step's attempts that may fail without progress before its member is
+            restarted from another one.
+        max_losses: the same for attempts whose worker vanished without an explanation.
+        max_restarts: restarts at one age before the member is given up.
+        stall_timeout_s: an attempt without a safe point for so long is ended.
+        checkpoint_every_s: how often a safe point saves a partial checkpoint.
+        target: the population ends when a score is at least as good.
+        log_limit_mb: output kept per attempt.
+    """
+
+    members: int = 8
+    steps: int = 20
+    interval: int = 1
+    synchronous: bool = False
+    max_lead: int = 1
+    max_retries: int = 2
+    max_losses: int = 5
+    max_restarts: int = 2
+    stall_timeout_s: float = 3600.0
+    checkpoint_every_s: float = 300.0
+    target: float | None = None
+    log_limit_mb: float = 10.0
+
+    def check(self) -> None:
+        """Raise `ConfigError` naming the key, its value and what would be valid."""
+        least = {"members": 1, "steps": 1, "interval": 1}
+        zero = ("max_lead", "max_retries", "max_losses", "max_restarts", "checkpoint_every_s")
+        for name in (*least, *zero):
+            value, low = getattr(self, name), least.get(name, 0)
+            if value < low:
+                raise ConfigError(f"population.{name} must be at least {low}, got {value}")
+        for name in ("stall_timeout_s", "log_limit_mb"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(
+                    f"population.{name} must be above 0, got {getattr(self, name)}"
+                )
+
+
+@dataclass
+class TaskConfig:
+    """What is trained.
+
+    Attributes:
+        name: stands in the population's default name.
+        mode: whether high or low scores are good.
+        space: the hyperparameters, see docs/search-space.md.
+        train: what Hydra instantiates to a callable that takes a `Step` and returns a score.
+    """
+
+    name: str = MISSING
+    mode: Mode = Mode.max
+    space: dict[str, Any] = MISSING
+    train: dict[str, Any] = MISSING
+
+
+@dataclass
+class Config:
+    """The whole configuration of `python -m launchers.pbt`."""
+
+    task: TaskConfig = MISSING
+    algorithm: Any = MISSING
+    cluster: Any = MISSING
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+    seed: int = 0
+    name: str | None = None
+    dir: str = "outputs"
+
+
+def schema(cls: type) -> Any:
+    """Return a typed node that Hydra instantiates to `cls`, a dataclass."""
+    target = f"{cls.__module__}.{cls.__qualname__}"
+    hints = get_type_hints(cls)
+    fields = [(f.name, hints[f.name], _again(f)) for f in dataclasses.fields(cls) if f.init]
+    return dataclasses.make_dataclass(
+        f"{cls.__name__}Config", [("_target_", str, field(default=target)), *fields]
+    )
+
+
+def _again(f: dataclasses.Field[Any]) -> Any:
+    """Return a field with the same default, for another dataclass."""
+    if f.default_factory is not dataclasses.MISSING:
+        return field(default_factory=f.default_factory)
+    return field(default=f.default)
+
+
+def register() -> None:
+    """Make the typed groups known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="population_schema", node=Config)
+    for cls in (Romul, Pbt, Random):
+        store.store(group="algorithm", name=f"{cls.__name__.lower()}_schema", node=schema(cls))
+    for cls in (Local, Inline):
+        store.store(group="cluster", name=f"{cls.__name__.lower()}_schema", node=schema(cls))
+
+
+# --- identity --------------------------------------------------------------------------------
+
+_FREE_POPULATION_KEYS = {
+    "steps",
+    "max_retries",
+    "max_losses",
+    "max_restarts",
+    "stall_timeout_s",
+    "checkpoint_every_s",
+    "target",
+    "log_limit_mb",
+}
+"""What may change between two runs of the same population; so may cluster and dir."""
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """Return what makes a population that population, as plain values."""
+    plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    population = {k: v for k, v in plain["population"].items() if k not in _FREE_POPULATION_KEYS}
+    return {
+        "task": plain["task"],
+        "algorithm": plain["algorithm"],
+        "seed": plain["seed"],
+        "population": population,
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the keys that differ, each as `key: old -> new`."""
+    before, after = dict(_flatten(old)), dict(_flatten(new))
+    return [
+        f"{key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
+        for key in sorted(before | after)
+        if before.get(key, _flatten) != after.get(key, _flatten)
+    ]
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def population_name(config: DictConfig, algorithm: str) -> str:
+    """Return the given name, or one made of what identifies the population.
+
+    Raises:
+        ConfigError: if the given name is no valid directory name.
+    """
+    if config.name is not None:
+        name = str(config.name)
+        if name in ("", ".", "..") or "\0" in name or len(name.encode()) > _MAX_NAME:
+            raise ConfigError(
+                f"name={name!r} is not a directory name: it must not be empty, . or .., "
+                f"and not be longer than {_MAX_NAME} bytes"
+            )
+        return name.replace("/", "_")
+    ident = json.dumps(identity(config), sort_keys=True, default=str)
+    short = hashlib.sha256(ident.encode()).hexdigest()[:6]
+    readable = re.sub(r"[^\w.+-]+", "_", f"{config.task.name}-{algorithm}-s{config.seed}")
+    return f"{readable[: _MAX_NAME // 2]}-{short}"

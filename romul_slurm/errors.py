@@ -1,0 +1,37 @@
+"""Everything this library raises for a reason its user can act on.
+
+Each message is one paragraph that says what is wrong, where, and what to do. The command line
+prints it without a traceback.
+"""
+
+
+class RomulError(Exception):
+    """Base of all errors that are the user's to mend."""
+
+
+class SpaceError(RomulError):
+    """A search space, or a value in it, is not valid."""
+
+
+class ConfigError(RomulError):
+    """A configuration cannot be run."""
+
+
+class StoreError(RomulError):
+    """A population directory cannot be used."""
+
+
+class PopulationBusy(RomulError):
+    """Another controller is running this population."""
+
+
+class Superseded(RomulError):
+    """Another controller took this population over; this one must not act any more."""
+
+
+class PopulationFailed(RomulError):
+    """No member can go on."""
+
+
+class CheckpointError(RomulError):
+    """A checkpoint cannot be saved or loaded."""

@@ -1,0 +1,109 @@
+"""The journal: one segment per controller incarnation; together they are the truth.
+
+A controller that takes over creates the next segment and writes into its header how many bytes of
+each older segment count. What a superseded controller still appends to its own segment is thereby
+ignored by everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from romul_slurm import __version__
+from romul_slurm.errors import StoreError
+from romul_slurm.log import LogReader, LogWriter
+from romul_slurm.records import JournalRecord, Segment
+from romul_slurm.store import fsync
+
+
+class Journal:
+    """Reads what counts, and writes once `begin` made a segment of our own."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.segment = 0
+        self.bad: list[str] = []
+        """Lines that are no valid record, as `file:line`; filled by `read`."""
+        self._writer: LogWriter | None = None
+
+    def read(self) -> Iterator[JournalRecord]:
+        """Yield every record that counts, oldest first."""
+        head = self.head()
+        if head is None:
+            return
+        for name, counted in sorted(head.counted.items()):
+            yield from self._read(self.directory / name, counted)
+        yield from self._read(self._path(head.segment), None)
+
+    def head(self) -> Segment | None:
+        """Return the header of the newest segment that has one: it says who decides."""
+        for path in reversed(self._segments()):
+            header = next(LogReader[JournalRecord](path, JournalRecord).read(), None)
+            if isinstance(header, Segment):
+                return header
+        return None
+
+    def begin(self) -> Iterator[JournalRecord]:
+        """Start a segment of our own, fencing off all older ones; yield what counts of them.
+
+        The header is written after the last record was read, with what was read.
+
+        Raises:
+            StoreError: if another controller began the same segment at the same moment.
+        """
+        head, older = self.head(), self._segments()
+        self.segment = 1 + (_number(older[-1]) if older else 0)
+        path = self._path(self.segment)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            raise StoreError(f"another controller has just created {path}") from None
+        fsync(self.directory)
+        counted: dict[str, int] = {}
+        if head is not None:
+            for name, limit in sorted(head.counted.items()):
+                counted[name] = limit
+                yield from self._read(self.directory / name, limit)
+            last = LogReader[JournalRecord](self._path(head.segment), JournalRecord)
+            yield from last.read()
+            counted[last.path.name] = last.offset
+            self.bad += last.bad
+        header = Segment(
+            segment=self.segment,
+            counted=counted,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            time=time.time(),
+            version=__version__,
+        )
+        self._writer = LogWriter(path, durable=True)
+        self._writer.append([header])
+
+    def append(self, records: Iterable[JournalRecord]) -> None:
+        """Append records and put them on disk; raise `OSError` if that fails (see `flush`)."""
+        assert self._writer is not None, "begin comes first"
+        self._writer.append(records)
+
+    def flush(self) -> None:
+        """Try again to write what an earlier append could not."""
+        assert self._writer is not None, "begin comes first"
+        self._writer.flush()
+
+    def _read(self, path: Path, until: int | None) -> Iterator[JournalRecord]:
+        reader = LogReader[JournalRecord](path, JournalRecord)
+        yield from reader.read(until)
+        self.bad += reader.bad
+
+    def _segments(self) -> list[Path]:
+        return sorted(p for p in self.directory.glob("*.jsonl") if p.stem.isdigit())
+
+    def _path(self, segment: int) -> Path:
+        return self.directory / f"{segment:06d}.jsonl"
+
+
+def _number(path: Path) -> int:
+    return int(path.stem)

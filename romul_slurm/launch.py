@@ -1,0 +1,203 @@
+"""Running a population from a configuration: create or continue its directory, decide, report."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from romul_slurm import timing
+from romul_slurm.algorithms import Algorithm
+from romul_slurm.clusters import Cluster
+from romul_slurm.config import PopulationConfig, differences, identity, population_name
+from romul_slurm.controller import Controller
+from romul_slurm.errors import ConfigError, PopulationBusy, StoreError
+from romul_slurm.history import History
+from romul_slurm.journal import Journal
+from romul_slurm.log import LogReader
+from romul_slurm.planner import Planner
+from romul_slurm.records import Beat, Revived, Stopped
+from romul_slurm.space import Space
+from romul_slurm.state import State
+from romul_slurm.store import Store
+
+
+@dataclass(frozen=True)
+class Population:
+    """A checked configuration, ready to run."""
+
+    store: Store
+    config: DictConfig
+    space: Space
+    algorithm: Algorithm
+    cluster: Cluster
+    settings: PopulationConfig
+
+    @property
+    def minimize(self) -> bool:
+        """Whether low scores are good."""
+        return str(self.config.task.mode).endswith("min")
+
+    def new_state(self) -> State:
+        """Return the state of a population in which nothing happened yet."""
+        s = self.settings
+        history = History(self.space, s.members, s.steps, self.config.seed)
+        return State(history, self.store, self.minimize)
+
+
+def prepare(config: DictConfig) -> Population:
+    """Check everything that can be checked without training.
+
+    Raises:
+        ConfigError, SpaceError: naming key, value and what would be valid.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(f"nothing was given for {', '.join(missing)}")
+    settings = OmegaConf.to_object(config.population)
+    assert isinstance(settings, PopulationConfig)
+    settings.check()
+    space: Any = OmegaConf.to_container(config.task.space, resolve=True)
+    algorithm = _make(config.algorithm, Algorithm, "algorithm")
+    cluster = _make(config.cluster, Cluster, "cluster")
+    name = population_name(config, type(algorithm).__name__.lower())
+    population = Population(
+        Store(Path(config.dir) / name), config, Space.parse(space), algorithm, cluster, settings
+    )
+    algorithm.check(population.space, settings.members, settings.steps)
+    cluster.size()
+    return population
+
+
+def _make(config: DictConfig, kind: type, what: str) -> Any:
+    made = instantiate(config, _convert_="all")
+    if not isinstance(made, kind):
+        raise ConfigError(f"{what}: {config.get('_target_')} is not a {kind.__name__}")
+    return made
+
+
+def run(
+    population: Population,
+    import_roots: list[str],
+    view: Callable[[Controller], None] = lambda controller: None,
+) -> tuple[State, Stopped]:
+    """Run or continue a population until it ends; return what it came to.
+
+    Raises:
+        StoreError: the directory holds something else, or cannot be written.
+        PopulationBusy: another controller is running it.
+        Superseded: another controller took it over.
+    """
+    store = population.store
+    _create_or_check(population)
+    with _lease(store) as lease, _terminate_like_interrupt():
+        state, journal = population.new_state(), Journal(store.journal)
+        for record in journal.begin():
+            state.apply(record)
+        ended = state.stopped
+        head = journal.head()
+        assert head is not None
+        state.apply(head)
+        controller = Controller(
+            store,
+            journal,
+            state,
+            Planner(state, population.algorithm, population.settings, journal.segment),
+            population.cluster,
+            population.settings,
+            import_roots,
+            compromised=lambda: lease.compromise is not None,
+            view=view,
+        )
+        for line in journal.bad:
+            controller.note(f"skipped a damaged line: {line}")
+        if ended is not None and ended.reason == "failed":
+            controller.revive()
+        return state, controller.run()
+
+
+def _create_or_check(population: Population) -> None:
+    store, config = population.store, population.config
+    if not store.config.is_file():
+        store.create(OmegaConf.to_yaml(config, resolve=True))
+        return
+    store.check_writable()
+    try:
+        held = OmegaConf.load(store.config)
+        assert isinstance(held, DictConfig)
+        changed = differences(identity(held), identity(config))
+    except Exception as error:
+        raise StoreError(f"{store.config} is not the config of a population: {error}") from error
+    if changed:
+        raise StoreError(
+            f"{store.root} holds a different population. What differs (there -> here):\n  "
+            + "\n  ".join(changed)
+            + "\nGive this one another name=..., or leave name out: it is then made of what "
+            "identifies the population. To begin anew, move the directory away."
+        )
+
+
+@contextlib.contextmanager
+def _lease(store: Store) -> Iterator[filelock.SoftFileLease]:
+    """Hold the right to decide.
+
+    A predecessor that was killed on this host is recognised at once; one on another host when its
+    lease has run out. One that lives says so with its beat.
+    """
+    lease = filelock.SoftFileLease(
+        str(store.lease), lease_duration=timing.LEASE_S, thread_local=False
+    )
+    beats: LogReader[Beat] = LogReader(store.beat, Beat, store.beat.stat().st_size)
+    told = False
+    while True:
+        try:
+            lease.acquire(timeout=0)
+            break
+        except filelock.Timeout:
+            if any(True for _ in beats.read()):
+                raise PopulationBusy(
+                    f"{_holder(store)} is running {store.root}. Watch it with: "
+                    f"romul status {store.root}"
+                ) from None
+            if not told:
+                print(f"romul: {_holder(store)} holds {store.root}; waiting for a sign of life")
+                told = True
+            time.sleep(0.2)
+        except OSError as error:
+            raise StoreError(f"cannot take the lease {store.lease}: {error.strerror}") from error
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def _holder(store: Store) -> str:
+    head = Journal(store.journal).head()
+    if head is None:
+        return "another controller"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(head.time))
+    here = " (this host)" if head.host == socket.gethostname() else ""
+    return f"process {head.pid} on {head.host}{here}, since {since},"
+
+
+@contextlib.contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the controller as Ctrl-C does: at once, with a word, losing nothing."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)

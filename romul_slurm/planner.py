@@ -1,0 +1,169 @@
+"""Which step is next: the rules between the algorithm and the free worker.
+
+First a step that was begun and lost its worker, then the member furthest behind. Nobody starts a
+step more than `max_lead` ages ahead of the slowest member; a synchronous population has no lead, so
+every decision sees exactly the scores of its own age.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+
+from romul_slurm.algorithms import Algorithm
+from romul_slurm.config import PopulationConfig
+from romul_slurm.history import NextStep
+from romul_slurm.records import Assign, Assigned, Decision, JournalRecord, MemberEnded, Note
+from romul_slurm.state import Attempt, OpenStep, State
+
+
+@dataclass
+class Plan:
+    """What to do for a worker that asks."""
+
+    before: list[JournalRecord] = field(default_factory=list)
+    """To be recorded first."""
+    again: bool = False
+    """Ask once more after that."""
+    failure: str = ""
+    """Why no member can go on."""
+    member: int | None = None
+    """Whose step is given; None if there is nothing to do now."""
+    age: int = 0
+    retries: int = 0
+    decision: Decision | None = None
+    resume: str | None = None
+
+    def assigned(self, attempt: str, worker: str, now: float) -> Assigned:
+        """Return the journal's record of the assignment."""
+        assert self.member is not None
+        return Assigned(
+            attempt,
+            self.member,
+            self.age,
+            worker,
+            now,
+            self.retries,
+            self.decision,
+            self.resume,
+        )
+
+
+class Planner:
+    """Plans steps for a state; it changes nothing itself."""
+
+    def __init__(self, state: State, algorithm: Algorithm, settings: PopulationConfig, segment: int):
+        self._state = state
+        self._algorithm = algorithm
+        self._settings = settings
+        self._segment = segment
+
+    def next_records(self, worker: str) -> Plan:
+        """Return what a free worker should do."""
+        waiting = [s for s in self._state.open.values() if s.live is None and self._viable(s)]
+        if waiting:
+            step = min(waiting, key=lambda s: (s.age, s.member))
+            return Plan(member=step.member, age=step.age, retries=step.retries, resume=step.resume)
+        members = [m for m in self._candidates() if self._within_lead(m)]
+        if not members:
+            return Plan()
+        member = min(members, key=lambda m: (self._state.history.age(m), self._retries(m), m))
+        step_ = self._state.open.get(member)
+        return self._decide(member) if step_ is None else self._restart(step_)
+
+    def assign_message(self, attempt: Attempt) -> Assign:
+        """Return what is sent to the worker of an attempt."""
+        state, step = self._state, self._state.open[attempt.member]
+        return Assign(
+            segment=self._segment,
+            attempt=attempt.name,
+            member=attempt.member,
+            age=attempt.age,
+            seed=_seed(state.history.seed, attempt.member, attempt.age, step.retries),
+            interval=self._settings.interval,
+            hyperparameters=step.decision.hyperparameters,
+            parent=attempt.parent,
+            resume=attempt.resume,
+        )
+
+    def _candidates(self) -> list[int]:
+        """Return the members whose next step is to be decided, or decided anew."""
+        return [
+            m
+            for m in self._state.runnable()
+            if m not in self._state.open or self._state.open[m].live is None
+        ]
+
+    def _within_lead(self, member: int) -> bool:
+        lead = 0 if self._settings.synchronous else self._settings.max_lead
+        history = self._state.history
+        slowest = min(history.age(m) for m in self._state.runnable())
+        return history.age(member) <= slowest + lead
+
+    def _retries(self, member: int) -> int:
+        step = self._state.open.get(member)
+        return 0 if step is None else step.retries + 1
+
+    def _viable(self, step: OpenStep) -> bool:
+        """Whether another attempt at the same decision makes sense."""
+        return not self._exhausted(step) and (
+            step.decision.parent is None
+            or (step.decision.parent, step.age) in self._state.checkpoints
+        )
+
+    def _exhausted(self, step: OpenStep) -> bool:
+        return (
+            step.failures > self._settings.max_retries or step.losses > self._settings.max_losses
+        )
+
+    def _decide(self, member: int) -> Plan:
+        age = self._state.history.age(member)
+        step = self._algorithm.next_step(self._state.history, member, age)
+        if step is None:
+            return Plan([MemberEnded(member, age, "algorithm")], again=True)
+        if step.parent is not None and (step.parent, age) not in self._state.checkpoints:
+            return self._new_decision(member, age, 1)
+        return self._plan(member, age, step, 0)
+
+    def _restart(self, step: OpenStep) -> Plan:
+        """Plan for a member whose step failed for good, or whose parent was lost."""
+        where = f"member {step.member} at age {step.age}"
+        if not self._exhausted(step):
+            return self._new_decision(step.member, step.age, step.retries + 1)
+        if self._all_fail():
+            return Plan(failure=f"every member fails; {where} with:\n{step.error}")
+        if step.retries >= self._settings.max_restarts:
+            text = f"{where} was restarted {step.retries} times and still fails: it is given up"
+            ended = MemberEnded(step.member, step.age, "failed")
+            return Plan([Note(time.time(), text), ended], again=True)
+        plan = self._new_decision(step.member, step.age, step.retries + 1)
+        if plan.decision is not None:
+            source = "scratch" if plan.decision.parent is None else f"member {plan.decision.parent}"
+            text = f"{where} failed {step.failures + step.losses} times: restarted from {source}"
+            plan.before.append(Note(time.time(), text))
+        return plan
+
+    def _all_fail(self) -> bool:
+        """Whether every member that could go on has failed since anything was last finished."""
+        state = self._state
+        failing = {s.member for s in state.open.values() if s.live is None and self._exhausted(s)}
+        return set(state.runnable()) <= failing | state.restarted
+
+    def _new_decision(self, member: int, age: int, retries: int) -> Plan:
+        state = self._state
+        usable = [m for m in range(state.history.members) if (m, age) in state.checkpoints]
+        if age > 0 and not usable:
+            return Plan(failure=f"no checkpoint of age {age} is left to continue member {member}")
+        step = self._algorithm.restart(state.history, member, age, retries, usable)
+        return self._plan(member, age, step, retries)
+
+    def _plan(self, member: int, age: int, step: NextStep, retries: int) -> Plan:
+        values = self._state.history.space.values(step.point)
+        decision = Decision(step.parent, values, step.point)
+        return Plan(member=member, age=age, retries=retries, decision=decision)
+
+
+def _seed(seed: int, member: int, age: int, retries: int) -> int:
+    text = f"{seed}/{member}/{age}/{retries}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1

@@ -1,0 +1,325 @@
+"""The records in a population's logs: these types are the file format.
+
+Journal records are what the controller decided or believes; mailbox records are what controller
+and workers tell each other. Times are seconds since 1970, paths are relative to the population,
+scores are as the task returned them (None for NaN and infinities, which JSON cannot hold).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", gc=False):
+    """Base of all records; the key `is` names the type."""
+
+
+# --- journal -------------------------------------------------------------------------------------
+
+
+class Segment(Record, tag="segment"):
+    """First record of a journal segment: who decides from here on, and what counts of the past."""
+
+    segment: int
+    counted: dict[str, int]
+    """File name of each older segment -> how many of its bytes count."""
+    host: str
+    pid: int
+    time: float
+    version: str
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What a member does next."""
+
+    parent: int | None
+    """The member whose checkpoint of the same age is continued; None at age 0."""
+    hyperparameters: dict[str, Any]
+    point: tuple[float, ...]
+    """Coordinates of the hyperparameters, see `romul_slurm.space`."""
+
+
+class Assigned(Record, tag="assigned"):
+    """A worker was given a step; `decision` is there when the step is decided with it."""
+
+    attempt: str
+    member: int
+    age: int
+    worker: str
+    time: float
+    retries: int = 0
+    decision: Decision | None = None
+    resume: str | None = None
+    """The partial checkpoint to continue, if an earlier attempt left one."""
+
+
+class Finished(Record, tag="finished"):
+    """A step is done; its attempt's checkpoint is published."""
+
+    attempt: str
+    score: float | None
+    time: float
+    started: float
+    train_s: float
+    """Seconds spent in the task."""
+    metrics: dict[str, float] | None = None
+    outbox: int = 0
+    """How many bytes of the worker's outbox have been read with this record."""
+
+
+Ending = Literal["failed", "lost", "interrupted", "cancelled", "orphaned"]
+
+
+class Unfinished(Record, tag="unfinished"):
+    """An attempt ended without a result.
+
+    failed: the task raised, stalled or broke the worker. lost: the worker vanished. interrupted:
+    the worker had to leave. cancelled: the step did not need it any more. orphaned: what it was to
+    continue is missing.
+    """
+
+    attempt: str
+    ending: Ending
+    time: float
+    error: str = ""
+    outbox: int = 0
+
+
+class PartialSaved(Record, tag="partial"):
+    """An attempt published a partial checkpoint, `safe_points` into the step."""
+
+    attempt: str
+    number: int
+    safe_points: int
+    outbox: int = 0
+
+
+class WorkersIntended(Record, tag="workers-intended"):
+    """Jobs under the unique name `nonce` are about to be submitted."""
+
+    nonce: str
+    workers: list[str]
+    time: float
+
+
+class WorkersSubmitted(Record, tag="workers-submitted"):
+    """The jobs of an intent exist."""
+
+    nonce: str
+    jobs: dict[str, str]
+    """Worker -> the cluster's name of its job."""
+
+
+class WorkerJoined(Record, tag="worker-joined"):
+    """A worker said hello."""
+
+    worker: str
+    token: str
+    host: str
+    pid: int
+    time: float
+    outbox: int = 0
+
+
+class WorkerLeft(Record, tag="worker-left"):
+    """A worker said goodbye or is gone."""
+
+    worker: str
+    time: float
+    reason: str
+
+
+class MemberEnded(Record, tag="member-ended"):
+    """A member ended before the budget was spent: by the algorithm, or it kept failing."""
+
+    member: int
+    age: int
+    reason: Literal["algorithm", "failed"]
+
+
+class CheckpointLost(Record, tag="checkpoint-lost"):
+    """The checkpoint a member had at an age is missing or damaged; nothing may continue it."""
+
+    member: int
+    age: int
+
+
+class Dropped(Record, tag="dropped"):
+    """Directories that nothing needs any more; they go to trash/ after this is on disk."""
+
+    paths: list[str]
+
+
+class Note(Record, tag="note"):
+    """Something the user should know."""
+
+    time: float
+    text: str
+
+
+class Revived(Record, tag="revived"):
+    """A population that had failed was started again: all steps get their retries back."""
+
+    time: float
+
+
+class Stopped(Record, tag="stopped"):
+    """The controller ended: done, target, stopped (by the user) or failed."""
+
+    time: float
+    reason: Literal["done", "target", "stopped", "failed"]
+    text: str = ""
+
+
+JournalRecord = (
+    Segment
+    | Assigned
+    | Finished
+    | Unfinished
+    | PartialSaved
+    | WorkersIntended
+    | WorkersSubmitted
+    | WorkerJoined
+    | WorkerLeft
+    | MemberEnded
+    | CheckpointLost
+    | Dropped
+    | Note
+    | Revived
+    | Stopped
+)
+
+# --- worker -> controller ------------------------------------------------------------------------
+
+
+class Hello(Record, tag="hello"):
+    """A worker is there; repeated until it is given something."""
+
+    token: str
+    host: str
+    pid: int
+    time: float
+
+
+class Started(Record, tag="started"):
+    """The worker has the assignment."""
+
+    attempt: str
+
+
+class Progress(Record, tag="progress"):
+    """The attempt reached a safe point."""
+
+    attempt: str
+    safe_points: int
+
+
+class Saved(Record, tag="saved"):
+    """The attempt published a partial checkpoint."""
+
+    attempt: str
+    number: int
+    safe_points: int
+
+
+class Report(Record, tag="report"):
+    """The attempt ended; repeated until the worker is given something else."""
+
+    attempt: str
+    outcome: Literal["finished", "failed", "interrupted", "cancelled", "orphaned"]
+    started: float
+    train_s: float
+    score: float | None = None
+    metrics: dict[str, float] | None = None
+    error: str = ""
+
+
+class Alive(Record, tag="alive"):
+    """Sent every few seconds whatever the task is doing."""
+
+    time: float
+
+
+class Goodbye(Record, tag="goodbye"):
+    """The worker leaves and will take nothing more."""
+
+    reason: str
+    life_s: float
+    """Seconds from hello to goodbye."""
+    task_s: float
+    """Seconds of these spent in the task."""
+
+
+OutboxRecord = Hello | Started | Progress | Saved | Report | Alive | Goodbye
+
+# --- controller -> worker ------------------------------------------------------------------------
+
+
+class Welcome(Record, tag="welcome"):
+    """First record of an inbox, and again from every later controller: how to work here."""
+
+    segment: int
+    requests: int
+    """Bytes of requests.jsonl that are older than this worker."""
+    import_roots: list[str]
+    checkpoint_every_s: float
+    patience_s: float
+    idle_timeout_s: float
+    poll_s: float
+    log_limit: int
+    """Bytes of output kept per attempt."""
+
+
+class Assign(Record, tag="assign"):
+    """Train this step."""
+
+    segment: int
+    attempt: str
+    member: int
+    age: int
+    seed: int
+    interval: int
+    hyperparameters: dict[str, Any]
+    parent: str | None
+    """Directory of the parent's checkpoint."""
+    resume: str | None
+    """Directory of this step's own partial checkpoint."""
+
+
+class Cancel(Record, tag="cancel"):
+    """Leave this attempt; nothing of it is needed."""
+
+    segment: int
+    attempt: str
+
+
+class Leave(Record, tag="leave"):
+    """Save and leave."""
+
+    segment: int
+    reason: str
+
+
+InboxRecord = Welcome | Assign | Cancel | Leave
+
+# --- the user -> everybody -----------------------------------------------------------------------
+
+
+class StopRequest(Record, tag="stop"):
+    """`romul stop`: save and leave."""
+
+    time: float
+    by: str
+
+
+class Beat(Record, tag="beat"):
+    """A controller is there."""
+
+    segment: int
+    time: float
+
+
+RequestRecord = StopRequest
+BeatRecord = Beat

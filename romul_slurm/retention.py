@@ -1,0 +1,64 @@
+"""Throwing away checkpoints that nothing needs any more.
+
+Three moves, so that neither a crash nor a superseded controller can hurt: journal what is dropped;
+in a later turn move it to trash/; delete it there when a whole lease has passed, so that whoever
+was still reading is done. Whatever a crash leaves in trash/ is deleted by the next controller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from pathlib import Path
+
+from romul_slurm import timing
+from romul_slurm.store import Store, remove
+
+_BUDGET_S = 0.05
+"""A turn spends no more than about this on deleting."""
+
+
+class Retention:
+    """What was dropped and is not deleted yet."""
+
+    def __init__(self, store: Store, dropped: list[str]):
+        """Take over `dropped`, the last batch a predecessor journalled."""
+        self._store = store
+        self._announced = dropped
+        self._moved = 0
+        now = time.monotonic()
+        self._trash = deque((now, path) for path in store.trash.iterdir())
+
+    @property
+    def busy(self) -> bool:
+        """Whether something announced is still in its place."""
+        return bool(self._announced)
+
+    def announced(self, paths: list[str]) -> None:
+        """Take note of what the journal now has."""
+        self._announced = paths
+
+    def move(self) -> None:
+        """Move what was announced in an earlier turn to trash/."""
+        for path in self._announced:
+            self._moved += 1
+            target = self._store.trash / f"{time.time_ns()}-{self._moved}"
+            with contextlib.suppress(FileNotFoundError):
+                (self._store.root / path).rename(target)
+                self._trash.append((time.monotonic(), target))
+        self._announced = []
+
+    def purge(self) -> None:
+        """Delete what has been in trash/ for a lease; a little in every turn."""
+        began = time.monotonic()
+        while self._trash and began - self._trash[0][0] > timing.LEASE_S:
+            path: Path = self._trash.popleft()[1]
+            remove(path)
+            if time.monotonic() - began > _BUDGET_S:
+                break
+
+    def purge_all(self) -> None:
+        """Delete all of trash/: every worker has left, nobody reads it."""
+        while self._trash:
+            remove(self._trash.popleft()[1])

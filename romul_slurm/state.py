@@ -1,0 +1,400 @@
+"""What a controller knows: a fold over the journal, and nothing else.
+
+`State.apply` is called with every record, both when it is written and when it is read again after
+a restart, so a controller that comes back knows exactly what its predecessor had put on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from romul_slurm.history import WORST, History, Result
+from romul_slurm.records import (
+    Assigned,
+    CheckpointLost,
+    Decision,
+    Dropped,
+    Finished,
+    MemberEnded,
+    Note,
+    PartialSaved,
+    Revived,
+    Segment,
+    Stopped,
+    Unfinished,
+    WorkerJoined,
+    WorkerLeft,
+    WorkersIntended,
+    WorkersSubmitted,
+)
+from romul_slurm.store import Store
+
+WRITING = "checkpoint.tmp"
+CHECKPOINT = "checkpoint"
+WRITING_PARTIAL = "partial.tmp"
+
+
+def partial_name(number: int) -> str:
+    """Return the name of an attempt's partial checkpoint."""
+    return f"partial-{number}"
+
+
+class Row(msgspec.Struct, gc=False):
+    """A finished step, as `romul history` shows it."""
+
+    parent: int | None
+    point: tuple[float, ...]
+    score: float | None
+    attempt: str
+    worker: str
+    attempts: int
+    started: float
+    ended: float
+    train_s: float
+    metrics: dict[str, float] | None
+
+
+@dataclass
+class OpenStep:
+    """A decided step that is not finished."""
+
+    member: int
+    age: int
+    decision: Decision
+    retries: int
+    attempts: int = 0
+    failures: int = 0
+    """Attempts without progress that ended by the task's fault."""
+    losses: int = 0
+    """Attempts without progress that ended without an explanation."""
+    safe_points: int = 0
+    resume: str | None = None
+    error: str = ""
+    live: str | None = None
+    """The attempt that may be running; there is one at most."""
+    progressed: bool = False
+    """Whether that attempt got further than any before."""
+    partials: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt that has not answered yet; its step may be closed already."""
+
+    name: str
+    member: int
+    age: int
+    worker: str
+    time: float
+    parent: str | None
+    resume: str | None
+
+
+@dataclass
+class WorkerState:
+    """A worker that has not left."""
+
+    name: str
+    nonce: str = ""
+    job: str = ""
+    token: str = ""
+    host: str = ""
+    pid: int = 0
+    since: float = 0.0
+    attempt: str | None = None
+    outbox: int = 0
+
+
+class State:
+    """The population as the journal tells it."""
+
+    def __init__(self, history: History, store: Store, minimize: bool):
+        self.history = history
+        self._store = store
+        self._sign = -1.0 if minimize else 1.0
+        self.rows: list[list[Row]] = [[] for _ in range(history.members)]
+        self.open: dict[int, OpenStep] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.workers: dict[str, WorkerState] = {}
+        self.ended: dict[int, str] = {}
+        """Member -> why it ended before the budget was spent."""
+        self.checkpoints: dict[tuple[int, int], str] = {}
+        """(member, age) -> directory of the checkpoint, as long as it is kept."""
+        self.leftovers: list[str] = []
+        """Directories of attempts that ended without a result."""
+        self.dropped: list[str] = []
+        """The last batch of directories to drop; older batches are in trash/ or gone."""
+        self.best: tuple[int, int] | None = None
+        """(member, age) of the best score so far."""
+        self.restarted: set[int] = set()
+        """Members that were restarted since any step was last finished."""
+        self.intents: dict[str, list[str]] = {}
+        """Submissions of which it is not known whether they happened: nonce -> workers."""
+        self.notes: deque[Note] = deque(maxlen=50)
+        self.stopped: Stopped | None = None
+        self.segment: Segment | None = None
+        self.gone: set[str] = set()
+        """Workers that have left."""
+        self._appliers: dict[type, Callable[[Any], None]] = {
+            Segment: self._segment,
+            Assigned: self._assigned,
+            Finished: self._finished,
+            Unfinished: self._unfinished,
+            PartialSaved: self._partial,
+            WorkersIntended: self._intended,
+            WorkersSubmitted: self._submitted,
+            WorkerJoined: self._joined,
+            WorkerLeft: self._left,
+            MemberEnded: self._member_ended,
+            CheckpointLost: lambda r: self.checkpoints.pop((r.member, r.age), None),
+            Dropped: self._drop,
+            Note: self.notes.append,
+            Revived: self._revived,
+            Stopped: self._stop,
+        }
+
+    def apply(self, record: Any) -> None:
+        """Take a journal record in."""
+        self._appliers[type(record)](record)
+
+    # --- questions ---------------------------------------------------------------------------
+
+    def runnable(self) -> list[int]:
+        """Return the members that have steps left."""
+        h = self.history
+        return [m for m in range(h.members) if m not in self.ended and h.age(m) < h.steps]
+
+    def slowest(self) -> int:
+        """Return the lowest age of a member that did not end."""
+        ages = [self.history.age(m) for m in range(self.history.members) if m not in self.ended]
+        return min(ages, default=self.history.steps)
+
+    def all_failed(self) -> bool:
+        """Whether every member was given up."""
+        return [*self.ended.values()] == ["failed"] * self.history.members
+
+    def reaches(self, target: float) -> bool:
+        """Whether the best score is at least as good as a target in the task's own sense."""
+        return self.best is not None and self._score(*self.best) >= self._sign * target
+
+    def needed(self) -> set[str]:
+        """Return the checkpoints something may still read.
+
+        Those from the slowest member's age on (comparisons and restarts take place there), every
+        member's last, the best, and what an attempt that has not answered is reading. With
+        `max_lead` L that is at most L + 2 per member (2 if synchronous), one best, and what
+        cancelled attempts still hold.
+        """
+        floor, history = self.slowest(), self.history
+        keep = {
+            path
+            for (member, age), path in self.checkpoints.items()
+            if age >= floor or age == history.age(member) or (member, age) == self.best
+        }
+        for attempt in self.attempts.values():
+            keep.update(path for path in (attempt.parent, attempt.resume) if path)
+        keep.update(step.resume for step in self.open.values() if step.resume)
+        return keep
+
+    def droppable(self) -> list[str]:
+        """Return the directories nothing needs any more."""
+        keep = self.needed()
+        held = [
+            *self.checkpoints.values(),
+            *(path for step in self.open.values() for path in step.partials),
+            *self.leftovers,
+        ]
+        return [path for path in held if path not in keep]
+
+    def attempt_path(self, attempt: Attempt) -> Path:
+        """Return an attempt's directory, relative to the population."""
+        return self._store.attempt(attempt.member, attempt.age, attempt.name)
+
+    def lineage(self, member: int, age: int) -> Iterator[tuple[int, int]]:
+        """Yield the steps (member, age they started from) that led to a result, latest first."""
+        while age > 0:
+            age -= 1
+            yield member, age
+            parent = self.rows[member][age].parent
+            if parent is None:
+                return
+            member = parent
+
+    # --- records -----------------------------------------------------------------------------
+
+    def _segment(self, record: Segment) -> None:
+        self.segment = record
+        self.stopped = None
+
+    def _assigned(self, r: Assigned) -> None:
+        if not self._consistent(r):
+            return
+        if r.decision is not None:
+            old = self.open.get(r.member)
+            self._close(old)
+            self.open[r.member] = OpenStep(r.member, r.age, r.decision, r.retries)
+            self.open[r.member].attempts = old.attempts if old else 0
+            if r.retries:
+                self.restarted.add(r.member)
+        step = self.open[r.member]
+        step.attempts += 1
+        step.live, step.progressed = r.attempt, False
+        parent = step.decision.parent
+        path = None if parent is None else self.checkpoints.get((parent, r.age))
+        self.attempts[r.attempt] = Attempt(
+            r.attempt, r.member, r.age, r.worker, r.time, path, r.resume
+        )
+        if r.worker in self.workers:
+            self.workers[r.worker].attempt = r.attempt
+
+    def _finished(self, r: Finished) -> None:
+        attempt = self.attempts.get(r.attempt)
+        step = self.open.get(attempt.member) if attempt else None
+        if attempt is None or step is None or step.live != r.attempt:
+            return
+        del self.open[attempt.member]
+        self._answer(attempt, r.outbox)
+        self._close(step)
+        score = WORST if r.score is None or not math.isfinite(r.score) else r.score * self._sign
+        member, age = attempt.member, attempt.age + 1
+        decision = step.decision
+        self.history.add(member, Result(score, decision.point, decision.parent))
+        self.rows[member].append(
+            Row(
+                decision.parent,
+                decision.point,
+                r.score,
+                r.attempt,
+                attempt.worker,
+                step.attempts,
+                r.started,
+                r.time,
+                r.train_s,
+                r.metrics,
+            )
+        )
+        self.checkpoints[member, age] = str(self.attempt_path(attempt) / CHECKPOINT)
+        self.restarted.clear()
+        if self.best is None or score > self._score(*self.best):
+            self.best = (member, age)
+
+    def _unfinished(self, r: Unfinished) -> None:
+        attempt = self.attempts.get(r.attempt)
+        if attempt is None:
+            return
+        self._answer(attempt, r.outbox)
+        home = self.attempt_path(attempt)
+        self.leftovers += [str(home / name) for name in (CHECKPOINT, WRITING, WRITING_PARTIAL)]
+        step = self.open.get(attempt.member)
+        if step is None or r.attempt != step.live:
+            return
+        step.live = None
+        step.error = r.error or step.error
+        if r.ending == "orphaned" and attempt.resume:
+            step.resume = None
+        elif step.progressed:
+            return
+        elif r.ending == "failed":
+            step.failures += 1
+        elif r.ending in ("lost", "interrupted"):
+            step.losses += 1
+
+    def _partial(self, r: PartialSaved) -> None:
+        attempt = self.attempts.get(r.attempt)
+        if attempt is None:
+            return
+        self._heard(attempt.worker, r.outbox)
+        path = str(self.attempt_path(attempt) / partial_name(r.number))
+        step = self.open.get(attempt.member)
+        if step is None or r.attempt != step.live:
+            self.leftovers.append(path)
+            return
+        step.partials.append(path)
+        if r.safe_points > step.safe_points:  # progress makes what went wrong before forgotten
+            step.safe_points, step.resume = r.safe_points, path
+            step.failures = step.losses = 0
+            step.progressed = True
+
+    def _intended(self, r: WorkersIntended) -> None:
+        self.intents[r.nonce] = r.workers
+        for name in r.workers:
+            self.workers[name] = WorkerState(name, nonce=r.nonce, since=r.time)
+
+    def _submitted(self, r: WorkersSubmitted) -> None:
+        self.intents.pop(r.nonce, None)
+        for name, job in r.jobs.items():
+            if name in self.workers:
+                self.workers[name].job = job
+
+    def _joined(self, r: WorkerJoined) -> None:
+        worker = self.workers.setdefault(r.worker, WorkerState(r.worker))
+        worker.token, worker.host, worker.pid, worker.since = r.token, r.host, r.pid, r.time
+        worker.outbox = r.outbox
+
+    def _left(self, r: WorkerLeft) -> None:
+        self.workers.pop(r.worker, None)
+        self.gone.add(r.worker)
+
+    def _drop(self, r: Dropped) -> None:
+        gone = set(r.paths)
+        self.dropped = r.paths
+        self.leftovers = [path for path in self.leftovers if path not in gone]
+        for key in [key for key, path in self.checkpoints.items() if path in gone]:
+            del self.checkpoints[key]
+        for step in self.open.values():
+            step.partials = [path for path in step.partials if path not in gone]
+
+    def _member_ended(self, r: MemberEnded) -> None:
+        self.ended[r.member] = r.reason
+        self._close(self.open.pop(r.member, None))
+
+    def _revived(self, r: Revived) -> None:
+        self.restarted.clear()
+        self.ended = {m: reason for m, reason in self.ended.items() if reason != "failed"}
+        for step in self.open.values():
+            step.failures = step.losses = 0
+
+    def _stop(self, r: Stopped) -> None:
+        self.stopped = r
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    def _consistent(self, r: Assigned) -> bool:
+        """Whether what the assignment builds on is known.
+
+        It always is, unless lines of the journal were damaged: then what followed from them does
+        not count either, and is decided again.
+        """
+        if r.age != self.history.age(r.member):
+            return False
+        if r.decision is None:
+            return r.member in self.open
+        parent = r.decision.parent
+        return parent is None or self.history.result(parent, r.age) is not None
+
+    def _answer(self, attempt: Attempt, outbox: int) -> None:
+        del self.attempts[attempt.name]
+        worker = self.workers.get(attempt.worker)
+        if worker is not None and worker.attempt == attempt.name:
+            worker.attempt = None
+        self._heard(attempt.worker, outbox)
+
+    def _heard(self, worker: str, outbox: int) -> None:
+        if worker in self.workers:
+            self.workers[worker].outbox = max(outbox, self.workers[worker].outbox)
+
+    def _close(self, step: OpenStep | None) -> None:
+        """A step's partial checkpoints are of no use once it is finished or decided anew."""
+        if step is not None:
+            self.leftovers += step.partials
+
+    def _score(self, member: int, age: int) -> float:
+        result = self.history.result(member, age)
+        return WORST if result is None else result.score

@@ -1,0 +1,319 @@
+"""What a training sees: `Step`, and `current_step()` for a script that also runs alone.
+
+Importing this module imports no torch; loading and saving state does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from romul_slurm.errors import CheckpointError
+from romul_slurm.state import CHECKPOINT, WRITING, WRITING_PARTIAL, partial_name
+from romul_slurm.store import publish, remove
+
+STATE = "state.pt"
+_META = "romul.json"
+
+
+class StepInterrupted(BaseException):
+    """The job must go, or the step is not needed any more. Let it pass.
+
+    Not an `Exception`, so that `except Exception` in a training does not swallow it.
+    """
+
+
+class Link(Protocol):
+    """What a step tells its worker, and asks it."""
+
+    def must_stop(self) -> bool:
+        """Whether the training must stop at this safe point."""
+
+    def cancelled(self) -> bool:
+        """Whether nobody needs what it has done either."""
+
+    def progress(self, safe_points: int) -> None:
+        """A safe point was passed."""
+
+    def saved(self, number: int, safe_points: int) -> None:
+        """A partial checkpoint was published."""
+
+
+class Step:
+    """Train member `member` for one interval, from the state at age `age`.
+
+    Attributes:
+        member: index of the member, from 0.
+        age: number of steps the member has done before this one.
+        hyperparameters: values by name; those whose condition does not hold are absent.
+        interval: length of the step, in the task's own unit (epochs, say).
+        seed: a number that depends on the population's seed, the member and the age alone;
+            seeding everything with it makes a step repeatable.
+        parent_dir: directory of the checkpoint to continue (the parent's, or this step's own
+            partial one), None at the very start.
+        checkpoint_dir: an empty directory; what is written there is the step's checkpoint.
+    """
+
+    def __init__(
+        self,
+        *,
+        member: int = 0,
+        age: int = 0,
+        hyperparameters: Mapping[str, Any] | None = None,
+        interval: int = 1,
+        seed: int = 0,
+        home: Path | None = None,
+        parent: Path | None = None,
+        resume: Path | None = None,
+        checkpoint_every_s: float = float("inf"),
+        link: Link | None = None,
+    ):
+        self.member = member
+        self.age = age
+        self.hyperparameters: dict[str, Any] = dict(hyperparameters or {})
+        self.interval = interval
+        self.seed = seed
+        self.parent_dir = resume or parent
+        self.metrics: dict[str, float] = {}
+        self._home = home
+        self._link = link
+        self._every_s = checkpoint_every_s
+        self._saved_at = time.monotonic()
+        self._partials = 0
+        self._epochs = 0
+        self._in_epoch = False
+        self._safe_points = 0
+        self._resume = resume
+        self._directory: Path | None = None
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The directory to write the checkpoint to."""
+        if self._directory is None:
+            if self._home is None:  # alone: somewhere harmless
+                self._directory = Path(tempfile.mkdtemp(prefix="romul-"))
+            else:
+                self._directory = self._home / WRITING
+                self._directory.mkdir(parents=True, exist_ok=True)
+        return self._directory
+
+    def load(self, map_location: Any = "cpu") -> Any:
+        """Return the state to continue from, as it was given to `save`; None at the start.
+
+        Raises:
+            CheckpointError: if the checkpoint was not written by `save`, or cannot be read.
+        """
+        if self.parent_dir is None:
+            return None
+        path = self.parent_dir / STATE
+        if not path.is_file():
+            raise CheckpointError(
+                f"{self.parent_dir} holds no {STATE}: it was not written by step.save(). Read "
+                f"what the training wrote to step.checkpoint_dir from step.parent_dir yourself"
+            )
+        import torch
+
+        try:
+            state = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:
+            raise CheckpointError(f"cannot load {path}: {error}") from error
+        self._restore_counts()
+        return state
+
+    def save(self, state: Any) -> None:
+        """Write the state at the end of the step: tensors and plain Python values.
+
+        Raises:
+            CheckpointError: naming the key of what `torch.load(weights_only=True)` would refuse.
+        """
+        if self._home is not None:
+            _torch_save(state, self.checkpoint_dir / STATE)
+
+    def checkpoint(self, make_state: Callable[[], Any], *, epoch_done: bool = True) -> None:
+        """Mark a safe point: here the training can be interrupted and continued.
+
+        Calls `make_state` only when it saves: every `checkpoint_every_s`, and when the job must
+        go. Returning None says that it has written to `step.checkpoint_dir` itself.
+
+        In a loop over `epochs` it stands at the end of the body; anywhere else in it, pass
+        `epoch_done=False`, and the epoch is begun again by whoever continues.
+        """
+        self._safe_points += 1
+        if self._link is None:
+            return
+        stop = self._link.must_stop()
+        if stop and self._link.cancelled():
+            raise StepInterrupted
+        if stop or time.monotonic() - self._saved_at >= self._every_s:
+            self._save_partial(make_state, self._epochs + (self._in_epoch and epoch_done))
+        if stop:
+            raise StepInterrupted
+        self._link.progress(self._safe_points)
+
+    def epochs(self, state: Any = None) -> Iterator[int]:
+        """Yield what is left of the interval, counted from the start of all training.
+
+        `state` is what `load` returned (or `parent_dir`, if the training reads that itself):
+        without it the interval begins anew.
+        """
+        if state is None:
+            self._epochs = 0
+        else:
+            self._restore_counts()
+        while self._epochs < self.interval:
+            self._in_epoch = True
+            yield self.age * self.interval + self._epochs
+            self._in_epoch = False
+            self._epochs += 1
+
+    def apply(self, optimizer: Any) -> list[str]:
+        """Put hyperparameters in force that the optimizer knows by name; return their names.
+
+        Call it after a restored state has overwritten them. `beta1` and `beta2` set Adam's betas.
+        """
+        applied: set[str] = set()
+        for group in optimizer.param_groups:
+            for name, value in self.hyperparameters.items():
+                if name in ("beta1", "beta2") and "betas" in group:
+                    first, second = group["betas"]
+                    group["betas"] = (value, second) if name == "beta1" else (first, value)
+                elif name in group and hasattr(group[name], "fill_"):
+                    group[name].fill_(value)
+                elif name in group:
+                    group[name] = value
+                else:
+                    continue
+                applied.add(name)
+        return sorted(applied)
+
+    def log(self, **metrics: float) -> None:
+        """Record numbers about this step; they appear in the history beside the score."""
+        self.metrics |= {name: float(value) for name, value in metrics.items()}
+
+    def _restore_counts(self) -> None:
+        """Go on counting where the partial checkpoint that is continued left off."""
+        if self._resume is not None:
+            meta = json.loads((self._resume / _META).read_text(encoding="utf-8"))
+            self._epochs, self._safe_points = meta["epochs"], meta["safe_points"]
+            self._resume = None
+
+    def _save_partial(self, make_state: Callable[[], Any], epochs: int) -> None:
+        assert self._home is not None
+        writing = self._home / WRITING_PARTIAL
+        remove(writing)
+        writing.mkdir(parents=True)
+        final_directory, self._directory = self._directory, writing
+        try:
+            state = make_state()
+            if state is not None:
+                _torch_save(state, writing / STATE)
+        finally:
+            self._directory = final_directory
+        meta = {"epochs": epochs, "safe_points": self._safe_points}
+        (writing / _META).write_text(json.dumps(meta), encoding="utf-8")
+        self._partials += 1
+        publish(writing, self._home / partial_name(self._partials))
+        self._saved_at = time.monotonic()
+        if self._link is not None:
+            self._link.saved(self._partials, self._safe_points)
+
+
+_current: Step | None = None
+
+
+def current_step(**alone: Any) -> Step:
+    """Return the step this worker is training; outside a worker, a null step.
+
+    The null step loads nothing, saves nothing and is never interrupted, so a training script also
+    runs alone. `alone` gives its `hyperparameters`, `interval` or `seed`.
+    """
+    return _current if _current is not None else Step(**alone)
+
+
+@contextlib.contextmanager
+def running(step: Step) -> Iterator[Step]:
+    """Make `step` the current one."""
+    global _current
+    _current = step
+    try:
+        yield step
+    finally:
+        _current = None
+
+
+def finish(step: Step, home: Path) -> None:
+    """Publish the step's checkpoint.
+
+    Raises:
+        CheckpointError: if the training wrote none.
+    """
+    writing = home / WRITING
+    if not writing.is_dir() or not any(writing.iterdir()):
+        raise CheckpointError(
+            "the task returned without saving: call step.save({...}), or write to "
+            "step.checkpoint_dir, before it returns"
+        )
+    publish(writing, home / CHECKPOINT)
+
+
+def _torch_save(state: Any, path: Path) -> None:
+    import torch
+
+    _check_loadable(state, "state")
+    try:
+        torch.save(state, path)
+    except OSError:
+        raise
+    except Exception as error:
+        full = _no_space(path)
+        raise CheckpointError(f"cannot write {path}: {full or error}") from error
+
+
+def _no_space(path: Path) -> str:
+    """torch reports a full disk as an unspecific error of its archive writer."""
+    free = shutil.disk_usage(path.parent).free
+    return f"only {free} bytes are free on that disk" if free < 1 << 20 else ""
+
+
+def _check_loadable(value: Any, where: str) -> None:
+    """Raise `CheckpointError` for what `torch.load(weights_only=True)` would refuse."""
+    import torch
+
+    if value is None or isinstance(value, torch.Tensor):
+        return
+    kind = type(value)
+    if kind in (bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device):
+        return
+    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
+        for key, item in value.items():
+            _check_loadable(key, f"a key of {where}")
+            _check_loadable(item, f"{where}[{key!r}]")
+    elif kind in (list, tuple, set):
+        for index, item in enumerate(value):
+            _check_loadable(item, f"{where}[{index}]")
+    else:
+        _check_by_trying(value, where)
+
+
+def _check_by_trying(value: Any, where: str) -> None:
+    import io
+
+    import torch
+
+    buffer = io.BytesIO()
+    try:
+        torch.save(value, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except Exception as error:
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise CheckpointError(
+            f"{where} is a {kind}, which torch.load(weights_only=True) refuses: save tensors, "
+            f"numbers, text, lists and dicts (float(x) or x.tolist() for NumPy values)"
+        ) from error

@@ -1,0 +1,139 @@
+"""A population's directory: where everything is, and how directories are published and dropped.
+
+There are append-only logs (`romul_slurm.log`) and directories that do not change once they are
+published. Nothing is updated in place, but for views that nobody decides by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from romul_slurm.errors import StoreError
+from romul_slurm.log import create_log
+
+_MARK = "config.yaml"
+
+
+class Store:
+    """Paths inside a population's directory. Making one touches nothing."""
+
+    def __init__(self, root: Path):
+        self.root = root.absolute()
+        self.config = self.root / _MARK
+        self.lease = self.root / "controller.lease"
+        self.beat = self.root / "controller.beat"
+        self.requests = self.root / "requests.jsonl"
+        self.status = self.root / "status.json"
+        self.journal = self.root / "journal"
+        self.workers = self.root / "workers"
+        self.steps = self.root / "steps"
+        self.trash = self.root / "trash"
+
+    def inbox(self, worker: str) -> Path:
+        """Return the log from the controller to a worker."""
+        return self.workers / worker / "inbox.jsonl"
+
+    def outbox(self, worker: str) -> Path:
+        """Return the log from a worker to the controller."""
+        return self.workers / worker / "outbox.jsonl"
+
+    def worker_log(self, worker: str) -> Path:
+        """Return the file of what a worker prints outside its steps."""
+        return self.workers / worker / "log"
+
+    def attempt(self, member: int, age: int, attempt: str) -> Path:
+        """Return an attempt's directory, relative to the population."""
+        return Path("steps") / f"{age:04d}" / f"m{member:02d}" / attempt
+
+    def create(self, config: str) -> None:
+        """Make the directory of a new population; complete once config.yaml is there.
+
+        Raises:
+            StoreError: if the directory cannot be written or holds something else.
+        """
+        try:
+            if self.root.is_dir() and any(
+                p.name not in ("workers", "journal", "steps", "trash") and p.stat().st_size
+                for p in self.root.iterdir()
+                if not p.name.startswith(f".{_MARK}")
+            ):
+                raise StoreError(
+                    f"{self.root} is not empty and is not a population (it has no {_MARK}): "
+                    f"choose another name=..., or move away what is there"
+                )
+            for directory in (self.journal, self.workers, self.steps, self.trash):
+                directory.mkdir(parents=True, exist_ok=True)
+            for log in (self.beat, self.requests):
+                create_log(log)
+            replace_file(self.config, config)
+        except OSError as error:
+            raise StoreError(
+                f"cannot create the population directory {self.root}: {error.strerror}. "
+                f"Choose a place you may write to with dir=..."
+            ) from error
+
+    def check(self) -> None:
+        """Raise `StoreError` unless a population is here and can be written."""
+        if not self.config.is_file():
+            hint = "there is no such directory" if not self.root.exists() else f"it has no {_MARK}"
+            raise StoreError(f"{self.root} is not a population: {hint}")
+
+    def check_writable(self) -> None:
+        """Raise `StoreError` if this process may not write here."""
+        for path in (self.root, self.journal, self.workers, self.steps, self.trash):
+            if not os.access(path, os.W_OK):
+                raise StoreError(
+                    f"cannot write to {path}: it is read-only for you. A population is run by "
+                    f"someone who may write to it; romul status and romul history only read"
+                )
+
+    def add_worker(self, worker: str) -> None:
+        """Make a worker's mailboxes."""
+        directory = self.workers / worker
+        directory.mkdir(parents=True, exist_ok=True)
+        create_log(self.inbox(worker))
+        create_log(self.outbox(worker))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that readers see the old or the new text, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Put a directory on disk for good and give it its name; from then on it does not change."""
+    for folder, _, names in os.walk(temporary):
+        for name in names:
+            fsync(Path(folder) / name)
+        fsync(Path(folder))
+    temporary.rename(final)
+    fsync(final.parent)
+
+
+def remove(directory: Path) -> None:
+    """Delete a directory as far as possible; what is left is tried again by later calls."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def fsync(path: Path) -> None:
+    """Put a file or the names in a directory on disk; links are left alone."""
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

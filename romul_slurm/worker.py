@@ -1,0 +1,262 @@
+"""A worker: says hello, waits for a step, trains it, reports, until it must leave.
+
+    python -m romul_slurm.worker POPULATION WORKER
+
+It reads its inbox and writes its outbox and attempt directories, nothing else. What it does
+follows the newest controller it has heard of; an older one is not obeyed any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from romul_slurm import timing
+from romul_slurm.attempt import Output, Task, run_attempt
+from romul_slurm.log import LogReader, LogWriter
+from romul_slurm.records import (
+    Alive,
+    Assign,
+    Beat,
+    Cancel,
+    Goodbye,
+    Hello,
+    InboxRecord,
+    Leave,
+    Progress,
+    Report,
+    RequestRecord,
+    Saved,
+    Started,
+    Welcome,
+)
+from romul_slurm.store import Store
+
+_PATIENCE_WITHOUT_WELCOME_S = 60.0
+
+
+class Worker:
+    """One worker; `turn` does what there is to do and returns whether it stays."""
+
+    def __init__(self, population: Path, name: str, *, inline: bool = False):
+        self.name = name
+        self.store = Store(population)
+        self.token = secrets.token_hex(4)
+        self.leaving = ""
+        """Why the worker must leave, empty while it need not; set by signal handlers too."""
+        self._inline = inline
+        self._inbox: LogReader[InboxRecord] = LogReader(self.store.inbox(name), InboxRecord)
+        self._outbox = LogWriter(self.store.outbox(name))
+        self._beat: LogReader[Beat] = LogReader(
+            self.store.beat, Beat, self.store.beat.stat().st_size
+        )
+        self._requests: LogReader[RequestRecord] = LogReader(
+            self.store.requests, RequestRecord, self.store.requests.stat().st_size
+        )
+        self._welcome: Welcome | None = None
+        self._segment = 0
+        self._queue: list[Assign] = []
+        self._current: str | None = None
+        self._unwanted: set[str] = set()
+        self._task: Task | None = None
+        self._born = self._heard = self._looked = self._announced = time.monotonic()
+        self._task_s = 0.0
+        self._output = Output(0)
+        self._answer: Hello | Report = Hello(
+            self.token, socket.gethostname(), os.getpid(), time.time()
+        )
+        self._say(self._answer)
+        self._repeat_pause = timing.REPEAT_S
+        self._repeat_at = self._idle_since = time.monotonic()
+
+    def run(self) -> None:
+        """Work until it is time to leave."""
+        threading.Thread(target=self._pulse, daemon=True).start()
+        while self.turn():
+            longest = self._welcome.poll_s if self._welcome else 0.02
+            time.sleep(timing.poll_pause(time.monotonic() - self._idle_since, longest))
+
+    def turn(self) -> bool:
+        """Read the mail and train what was assigned; False once goodbye is said."""
+        self._read_inbox()
+        self._look_around()
+        if self.leaving:
+            life = time.monotonic() - self._born
+            self._say(Goodbye(self.leaving, life, self._task_s))
+            return False
+        if self._queue:
+            self._perform(self._queue.pop(0))
+        else:
+            self._wait()
+        return True
+
+    # --- training ----------------------------------------------------------------------------
+
+    def _perform(self, assign: Assign) -> None:
+        self._current = assign.attempt
+        self._say(Started(assign.attempt))
+        home = self.store.root / self.store.attempt(assign.member, assign.age, assign.attempt)
+        every_s = self._welcome.checkpoint_every_s if self._welcome else float("inf")
+        output = contextlib.nullcontext() if self._inline else self._output.to(home / "log")
+        with output:
+            report = run_attempt(assign, self.store.root, home, self._get_task, every_s, self)
+        self._task_s += report.train_s
+        self._current = None
+        self._answer = report
+        self._say(report)
+        self._idle_since = time.monotonic()
+        self._repeat_pause = timing.REPEAT_S
+        self._repeat_at = self._idle_since + self._repeat_pause
+
+    def _get_task(self) -> Task:
+        """Instantiate the task at the first step; what it keeps stays for the next ones."""
+        if self._task is None:
+            # here, because a worker that has not started its first step should not wait for it
+            from hydra.utils import instantiate
+            from omegaconf import OmegaConf
+
+            for root in reversed(self._welcome.import_roots if self._welcome else []):
+                if root not in sys.path:
+                    sys.path.insert(0, root)
+            config = OmegaConf.load(self.store.config)
+            self._task = instantiate(config.task.train)
+        assert self._task is not None
+        return self._task
+
+    # --- the step's link ---------------------------------------------------------------------
+
+    def must_stop(self) -> bool:
+        """Whether the training must stop at this safe point."""
+        if not self.leaving and time.monotonic() - self._looked >= timing.SAFE_POINT_S:
+            self._read_inbox()
+            self._look_around()
+        return bool(self.leaving) or self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether the attempt is not needed: cancelled, or something newer was assigned."""
+        return self._current in self._unwanted or bool(self._queue)
+
+    def progress(self, safe_points: int) -> None:
+        """Announce a safe point, now and then."""
+        now = time.monotonic()
+        if self._current and now - self._announced >= timing.SAFE_POINT_S:
+            self._announced = now
+            self._say(Progress(self._current, safe_points))
+
+    def saved(self, number: int, safe_points: int) -> None:
+        """Announce a partial checkpoint."""
+        assert self._current
+        self._say(Saved(self._current, number, safe_points))
+
+    # --- mail --------------------------------------------------------------------------------
+
+    def _read_inbox(self) -> None:
+        for record in self._inbox.read():
+            if record.segment < self._segment:
+                continue  # from a controller that was superseded
+            self._segment = record.segment
+            self._heard = time.monotonic()
+            if isinstance(record, Welcome):
+                self._on_welcome(record)
+            elif isinstance(record, Assign):
+                self._on_assign(record)
+            elif isinstance(record, Cancel):
+                self._unwanted.add(record.attempt)
+            elif isinstance(record, Leave):
+                self.leaving = self.leaving or record.reason
+
+    def _on_welcome(self, record: Welcome) -> None:
+        if self._welcome is None:
+            self._requests.offset = min(record.requests, self._requests.offset)
+        self._welcome = record
+        self._output = Output(record.log_limit) if self._current is None else self._output
+
+    def _on_assign(self, record: Assign) -> None:
+        if not record.attempt.endswith(f"-{self.token}"):
+            return  # for one that had this name before
+        if record.attempt == self._current:
+            self._say(Started(record.attempt))
+        elif isinstance(self._answer, Report) and record.attempt == self._answer.attempt:
+            self._say(self._answer)
+        elif record.attempt not in self._unwanted:
+            self._queue = [record]
+
+    def _look_around(self) -> None:
+        """Look for a controller's beat and for the user's wish to stop."""
+        now = time.monotonic()
+        if now - self._looked < timing.SAFE_POINT_S:
+            return
+        self._looked = now
+        for beat in self._beat.read():
+            if beat.segment >= self._segment:
+                self._segment = beat.segment
+                self._heard = now
+        if any(True for _ in self._requests.read()):
+            self.leaving = self.leaving or "the user asked to stop"
+        patience = self._welcome.patience_s if self._welcome else _PATIENCE_WITHOUT_WELCOME_S
+        if now - self._heard > patience and not self._inline:
+            self.leaving = self.leaving or f"no controller for {patience:g} s"
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        if self._welcome and now - self._idle_since > self._welcome.idle_timeout_s:
+            self.leaving = f"no work for {self._welcome.idle_timeout_s:g} s"
+        elif now >= self._repeat_at:  # in case it was lost: a log can be damaged
+            self._say(self._answer)
+            self._repeat_pause = min(2 * self._repeat_pause, timing.REPEAT_MAX_S)
+            self._repeat_at = now + self._repeat_pause
+
+    def _say(self, record: msgspec.Struct) -> None:
+        try:
+            self._outbox.append([record])
+        except FileNotFoundError:
+            self.leaving = f"{self._outbox.path} is gone"
+        except OSError as error:  # kept, and written with the next record
+            print(f"cannot write {self._outbox.path}: {error.strerror}", file=sys.stderr)
+
+    def _pulse(self) -> None:
+        """Run in a thread: say that we live, and keep an eye on the size of the log."""
+        said = 0.0
+        while True:
+            time.sleep(0.25)
+            with contextlib.suppress(OSError):
+                self._output.check()
+            if time.monotonic() - said >= timing.ALIVE_S:
+                said = time.monotonic()
+                self._say(Alive(time.time()))
+
+
+def serve(worker: Worker) -> None:
+    """Run a worker as this process: signals only set a flag that the next safe point sees."""
+
+    def leave(number: int, frame: Any) -> None:
+        worker.leaving = worker.leaving or f"received {signal.Signals(number).name}"
+
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        signal.signal(number, leave)
+    worker.run()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of a worker's job."""
+    parser = argparse.ArgumentParser(prog="python -m romul_slurm.worker")
+    parser.add_argument("population", type=Path)
+    parser.add_argument("worker")
+    parser.add_argument("--nonce", default="", help="the submission's unique name")
+    options = parser.parse_args(arguments)
+    serve(Worker(options.population, options.worker))
+
+
+if __name__ == "__main__":
+    main()
