@@ -1,4 +1,4 @@
-"""Run a population: python -m launchers.pbt task=digits algorithm=romul ..."""
+"""Run a population, or continue it: python -m launchers.pbt task=digits algorithm=romul seed=0"""
 
 from __future__ import annotations
 
@@ -7,17 +7,48 @@ from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
+from rich.console import Console
 
+from launchers.overrides import explained
 from romul_slurm.config import register
+from romul_slurm.errors import RomulError
 from romul_slurm.launch import prepare, run
-register()
-ROOT = Path(__file__).resolve().parent.parent
+from romul_slurm.view import Viewer, outcome
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(config: DictConfig) -> None:
-    population = prepare(config)
-    state, stopped = run(population, [str(Path.cwd()), str(ROOT)])
-    print(stopped, state.best)
+ROOT = Path(__file__).resolve().parent.parent
+CONF = str(ROOT / "conf")
+
+
+def main() -> None:
+    """Read the command line as Hydra does, with errors that list the valid keys."""
+    register()
+    with explained(CONF, "config"):
+        hydra.main(version_base="1.3", config_path=CONF, config_name="config")(_main)()
+
+
+def _main(config: DictConfig) -> float | None:
+    console = Console()
+    try:
+        population = prepare(config)
+        root = population.store.root
+        console.print(f"population {root}", markup=False, highlight=False, soft_wrap=True)
+        with Viewer(population, console) as viewer:
+            state, stopped = run(population, [str(Path.cwd()), str(ROOT)], viewer)
+    except RomulError as error:
+        sys.exit(f"romul: {error}")
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; the workers finish what they are training and wait a while.\n"
+            "  to continue:         the same command again\n"
+            f"  to stop the workers: romul stop '{root}'",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    console.print(outcome(population, state), markup=False, highlight=False, soft_wrap=True)
+    if stopped.reason == "failed":
+        sys.exit(f"romul: the population failed: {stopped.text}")
+    return None if state.best is None else state.rows[state.best[0]][state.best[1] - 1].score
+
 
 if __name__ == "__main__":
     main()

@@ -133,9 +133,9 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="population_schema", node=Config)
     for cls in (Romul, Pbt, Random):
-        store.store(group="algorithm", name=f"{cls.__name__.lower()}_schema", node=schema(cls))
+        store.store(group="algorithm", name=cls.__name__.lower(), node=schema(cls))
     for cls in (Local, Inline):
-        store.store(group="cluster", name=f"{cls.__name__.lower()}_schema", node=schema(cls))
+        store.store(group="cluster", name=cls.__name__.lower(), node=schema(cls))
 
 
 # --- identity --------------------------------------------------------------------------------

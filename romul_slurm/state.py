@@ -10,7 +10,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -213,7 +212,7 @@ class State:
         ]
         return [path for path in held if path not in keep]
 
-    def attempt_path(self, attempt: Attempt) -> Path:
+    def attempt_path(self, attempt: Attempt) -> str:
         """Return an attempt's directory, relative to the population."""
         return self._store.attempt(attempt.member, attempt.age, attempt.name)
 
@@ -280,7 +279,7 @@ class State:
                 r.metrics,
             )
         )
-        self.checkpoints[member, age] = str(self.attempt_path(attempt) / CHECKPOINT)
+        self.checkpoints[member, age] = f"{self.attempt_path(attempt)}/{CHECKPOINT}"
         self.restarted.clear()
         if self.best is None or score > self._score(*self.best):
             self.best = (member, age)
@@ -291,7 +290,7 @@ class State:
             return
         self._answer(attempt, r.outbox)
         home = self.attempt_path(attempt)
-        self.leftovers += [str(home / name) for name in (CHECKPOINT, WRITING, WRITING_PARTIAL)]
+        self.leftovers += [f"{home}/{name}" for name in (CHECKPOINT, WRITING, WRITING_PARTIAL)]
         step = self.open.get(attempt.member)
         if step is None or r.attempt != step.live:
             return
@@ -311,7 +310,7 @@ class State:
         if attempt is None:
             return
         self._heard(attempt.worker, r.outbox)
-        path = str(self.attempt_path(attempt) / partial_name(r.number))
+        path = f"{self.attempt_path(attempt)}/{partial_name(r.number)}"
         step = self.open.get(attempt.member)
         if step is None or r.attempt != step.live:
             self.leftovers.append(path)

@@ -44,9 +44,9 @@ class Store:
         """Return the file of what a worker prints outside its steps."""
         return self.workers / worker / "log"
 
-    def attempt(self, member: int, age: int, attempt: str) -> Path:
+    def attempt(self, member: int, age: int, attempt: str) -> str:
         """Return an attempt's directory, relative to the population."""
-        return Path("steps") / f"{age:04d}" / f"m{member:02d}" / attempt
+        return f"steps/{age:04d}/m{member:02d}/{attempt}"
 
     def create(self, config: str) -> None:
         """Make the directory of a new population; complete once config.yaml is there.

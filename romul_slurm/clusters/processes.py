@@ -33,3 +33,8 @@ def find(job: str) -> psutil.Process | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else process
     except psutil.NoSuchProcess:
         return None
+
+
+def may_live(host: str, pid: int) -> bool:
+    """Whether a process may still run; of other hosts nothing is known."""
+    return host != socket.gethostname() or psutil.pid_exists(pid)

@@ -1,0 +1,65 @@
+"""What is wrong with a command line: Hydra's error, and the keys that would be valid."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+
+@contextlib.contextmanager
+def explained(config_dir: str, config_name: str) -> Iterator[None]:
+    """After Hydra has refused the command line, say which keys there are where it went wrong."""
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code == 1:
+            for line in _explain(config_dir, config_name, sys.argv[1:]):
+                print(line, file=sys.stderr)
+        raise
+
+
+def _explain(config_dir: str, config_name: str, arguments: list[str]) -> Iterator[str]:
+    overrides = []
+    for argument in arguments:
+        with contextlib.suppress(HydraException):
+            overrides += OverridesParser.create().parse_overrides([argument])
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir, version_base="1.3"):
+        groups = [f"{o.key_or_group}={o.value()}" for o in overrides if _is_group(o)]
+        try:
+            config = compose(config_name, groups)
+        except HydraException:
+            return  # Hydra's own message lists the options of a group
+    for override in overrides:
+        if not _is_group(override) and not override.is_add():
+            yield from _unknown_key(config, override.key_or_group)
+
+
+def _is_group(override: Any) -> bool:
+    return override.key_or_group in ("task", "algorithm", "cluster") and not override.is_sweep_override()
+
+
+def _unknown_key(config: DictConfig, key: str) -> Iterator[str]:
+    node: Any = config
+    trail: list[str] = []
+    for part in key.split("."):
+        if part == "hydra" or not isinstance(node, DictConfig):
+            return
+        if part not in node:
+            valid = [str(name) for name in node if name != "_target_"]
+            where = ".".join(trail) or "the configuration"
+            close = difflib.get_close_matches(part, valid, n=1)
+            hint = f" Did you mean {'.'.join([*trail, close[0]])}?" if close else ""
+            yield f"Valid keys of {where}: {', '.join(sorted(valid))}.{hint}"
+            return
+        trail.append(part)
+        node = OmegaConf.select(config, ".".join(trail))

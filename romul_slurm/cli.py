@@ -1,0 +1,190 @@
+"""`romul`: look at populations and steer them from any terminal.
+
+Nothing here imports torch, and `romul status` imports little at all, so that it answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from romul_slurm.errors import RomulError, StoreError
+from romul_slurm.log import LogReader, LogWriter
+from romul_slurm.records import Goodbye, Hello, OutboxRecord, StopRequest
+from romul_slurm.status import controller_silence, is_deciding, read_status
+from romul_slurm.store import Store
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 fine, 1 an error, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        command: Callable[[argparse.Namespace], int | None] = options.command
+        return command(options) or 0
+    except RomulError as error:
+        print(f"romul: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="romul", description="Look at and steer populations.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> Any:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("directory", type=Path, metavar="DIR", help="the population's directory")
+        sub.set_defaults(command=command)
+        return sub
+
+    json_help = "print JSON"
+    add("status", _status, "Show how far a population is.").add_argument(
+        "--json", action="store_true", help=json_help
+    )
+    add("history", _history, "Show every finished step, by age and member.").add_argument(
+        "--json", action="store_true", help="print one JSON object per step"
+    )
+    add("best", _best, "Show the best checkpoint and the schedule that led to it.").add_argument(
+        "--json", action="store_true", help=json_help
+    )
+    add("stop", _stop, "Let all workers save and leave; the same command continues later.")
+    add("work", _work, "Join a running population with one more worker, in this terminal.")
+    return parser
+
+
+def _status(options: argparse.Namespace) -> None:
+    store = _open(options.directory)
+    status = read_status(store)
+    if status is None:
+        raise StoreError(f"{store.root} has no status yet: it was created, but nothing ran so far")
+    if status.state in ("running", "stopping") and not is_deciding(store):
+        status.state = "interrupted"
+        status.reason = "nobody decides; run the same command again to continue"
+    if options.json:
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(status)).decode())
+        return
+    from rich.console import Console
+
+    from romul_slurm.table import table
+
+    console = Console()
+    console.print(table(status))
+    for note in status.notes[-5:]:
+        console.print(f"  {note}", markup=False, highlight=False)
+    if status.reason:
+        console.print(f"{status.state}: {status.reason}", markup=False, highlight=False)
+    if status.state == "interrupted":
+        silence = controller_silence(store)
+        console.print(f"last sign of a controller {silence:.0f} s ago", highlight=False)
+
+
+def _history(options: argparse.Namespace) -> None:
+    from romul_slurm.reading import history_dicts, read_state
+
+    state = read_state(options.directory)
+    if options.json:
+        for step in history_dicts(state):
+            print(json.dumps(step))
+        return
+    names = [h.name for h in state.history.space.free]
+    print("age member parent attempts score", *names)
+    for step in history_dicts(state):
+        parent = "-" if step["parent"] is None else step["parent"]
+        values = [_short(step["hyperparameters"].get(name)) for name in names]
+        print(
+            f"{step['age']:>3} {step['member']:>6} {parent:>6} {step['attempts']:>8}",
+            _short(step["score"]),
+            *values,
+        )
+
+
+def _best(options: argparse.Namespace) -> None:
+    from romul_slurm.reading import best_dict, read_state
+
+    best = best_dict(read_state(options.directory), options.directory.absolute())
+    if best is None:
+        raise StoreError(f"no step of {options.directory} is finished yet")
+    if options.json:
+        print(json.dumps(best))
+        return
+    print(f"checkpoint  {best['path']}")
+    print(f"score       {_short(best['score'])} (member {best['member']}, age {best['age']})")
+    for name, value in best["metrics"].items():
+        print(f"{name:<20} {_short(value)}")
+    print("schedule (from age, member, hyperparameters)")
+    for step in best["schedule"]:
+        values = "  ".join(f"{k}={_short(v)}" for k, v in step["hyperparameters"].items())
+        print(f"{step['age']:>5} {step['member']:>4}  {values}")
+
+
+def _stop(options: argparse.Namespace) -> None:
+    store = _open(options.directory)
+    working = _working(store)
+    if not working and not is_deciding(store):
+        print(f"nothing is running in {store.root}")
+        return
+    LogWriter(store.requests).append([StopRequest(time.time(), getpass.getuser())])
+    print(f"asked {len(working)} workers to save and leave (Ctrl-C: do not wait for them)")
+    with contextlib.suppress(KeyboardInterrupt):
+        while working := _working(store):
+            time.sleep(0.2)
+        print("all have left; the command that started the population continues it")
+
+
+def _working(store: Store) -> list[str]:
+    """Return the workers that said hello, did not say goodbye, and may be alive."""
+    from romul_slurm.clusters.processes import may_live
+
+    alive = []
+    for outbox in store.workers.glob("*/outbox.jsonl"):
+        hello, last = None, None
+        for last in LogReader[OutboxRecord](outbox, OutboxRecord).read():
+            hello = last if isinstance(last, Hello) else hello
+        left = last is None or isinstance(last, Goodbye)
+        if hello is not None and not left and may_live(hello.host, hello.pid):
+            alive.append(outbox.parent.name)
+    return alive
+
+
+def _work(options: argparse.Namespace) -> None:
+    from romul_slurm.controller import VOLUNTEER
+    from romul_slurm.worker import Worker, serve
+
+    store = _open(options.directory)
+    store.check_writable()
+    name = f"{VOLUNTEER}{secrets.token_hex(4)}"
+    store.add_worker(name)
+    print(f"worker {name} joins {store.root}; Ctrl-C saves and leaves", flush=True)
+    if not is_deciding(store):
+        print("nobody decides there now: waiting for a controller", flush=True)
+    serve(Worker(store.root, name))
+
+
+def _open(directory: Path) -> Store:
+    store = Store(directory)
+    store.check()
+    return store
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nan"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

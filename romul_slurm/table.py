@@ -1,0 +1,73 @@
+"""A population's status for people: a line, or a table of its members."""
+
+from __future__ import annotations
+
+import time
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from romul_slurm.status import Status
+
+
+def summary(status: Status) -> str:
+    """Return one line: how far, how good, how long still."""
+    ages = [m.age for m in status.members]
+    parts = [f"{status.steps_done}/{status.steps_total} steps", f"age {min(ages)}"]
+    if min(ages) != max(ages):
+        parts[-1] += f"-{max(ages)}"
+    if status.best is not None:
+        best = status.best
+        parts.append(f"best {number(best.score)} (member {best.member}, age {best.age})")
+    training = sum(w.state == "training" for w in status.workers)
+    parts.append(f"{training} of {len(status.workers)} workers training")
+    if status.seconds_left is not None and status.state == "running":
+        parts.append(f"{duration(status.seconds_left)} left")
+    return "  ".join(parts)
+
+
+def table(status: Status) -> Group:
+    """Return the members, and above them the summary."""
+    names = sorted({name for m in status.members for name in m.hyperparameters})
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("member", "age", "score"):
+        grid.add_column(title, justify="right")
+    grid.add_column("doing")
+    for name in names:
+        grid.add_column(escape(name), justify="right")
+    best = status.best.member if status.best else None
+    for m in status.members:
+        doing = f"{m.state} on {m.worker}" if m.worker else m.state
+        values = [escape(number(m.hyperparameters.get(name, ""))) for name in names]
+        grid.add_row(
+            str(m.member),
+            str(m.age),
+            number(m.score) if m.age else "",
+            escape(doing),
+            *values,
+            style="bold" if m.member == best else "",
+        )
+    title = f"{status.name}  ({status.task}, {status.algorithm}, {status.state})"
+    return Group(Text(title, style="bold"), Text(summary(status)), grid)
+
+
+def number(value: object) -> str:
+    """Return a value in a few characters; None stands for NaN."""
+    if value is None:
+        return "nan"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for people."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} h {minute:02d} min" if hours else f"{minute} min {second:02d} s"
+
+
+def clock(when: float) -> str:
+    """Return the local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(when))

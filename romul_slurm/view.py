@@ -1,0 +1,164 @@
+"""What the launcher's terminal shows: a live table, or log lines where it is no terminal."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from romul_slurm.controller import Controller
+from romul_slurm.launch import Population
+from romul_slurm.state import State
+from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus, write_status
+from romul_slurm.table import clock, number, summary, table
+
+_LINE_EVERY_S = 10.0
+
+
+class Viewer:
+    """Called by the controller now and then: writes status.json and shows the same."""
+
+    def __init__(self, population: Population, console: Console):
+        self._population = population
+        self._console = console
+        self._began = time.time()
+        self._done_before: int | None = None
+        self._shown_notes = 0.0
+        self._line_at = 0.0
+        self._line_age = -1
+        self._live: Live | None = None
+
+    def __enter__(self) -> Viewer:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, controller: Controller) -> None:
+        """Show the controller's state."""
+        status = self._status(controller)
+        write_status(controller.store, status)
+        for note in controller.state.notes:
+            if note.time > max(self._shown_notes, self._began):
+                self._shown_notes = note.time
+                self._console.print(Text(f"{clock(note.time)}  {note.text}"))
+        if self._live is not None:
+            self._live.update(table(status), refresh=True)
+        else:
+            self._log(status, controller.state.slowest())
+
+    def _log(self, status: Status, age: int) -> None:
+        now = time.monotonic()
+        if age > self._line_age or now - self._line_at > _LINE_EVERY_S:
+            self._line_at, self._line_age = now, age
+            self._console.print(Text(f"{clock(status.updated)}  {summary(status)}"))
+
+    def _status(self, controller: Controller) -> Status:
+        state, config = controller.state, self._population.config
+        done = sum(map(len, state.rows))
+        total = done + sum(state.history.steps - state.history.age(m) for m in state.runnable())
+        if self._done_before is None:
+            self._done_before = done
+        head = state.segment
+        assert head is not None
+        ended, closing = state.stopped, controller.closing
+        over = ended or closing
+        return Status(
+            name=controller.store.root.name,
+            task=config.task.name,
+            algorithm=type(self._population.algorithm).__name__.lower(),
+            mode="min" if self._population.minimize else "max",
+            state=ended.reason if ended else "stopping" if closing else "running",
+            reason=over.text if over else "",
+            host=head.host,
+            pid=head.pid,
+            started=head.time,
+            updated=time.time(),
+            steps_done=done,
+            steps_total=total,
+            seconds_left=self._seconds_left(done, total),
+            best=best_status(state),
+            members=[_member(state, m) for m in range(state.history.members)],
+            workers=[_worker(state, name) for name in state.workers],
+            notes=[note.text for note in state.notes][-10:],
+        )
+
+    def _seconds_left(self, done: int, total: int) -> float | None:
+        here = done - (self._done_before or 0)
+        return (time.time() - self._began) / here * (total - done) if here else None
+
+
+def best_status(state: State) -> BestStatus | None:
+    """Return the best result so far, None before the first."""
+    if state.best is None:
+        return None
+    member, age = state.best
+    row = state.rows[member][age - 1]
+    checkpoint = state.checkpoints.get(state.best, "")
+    return BestStatus(member, age, row.score, row.metrics or {}, checkpoint)
+
+
+def _member(state: State, member: int) -> MemberStatus:
+    history, step = state.history, state.open.get(member)
+    rows = state.rows[member]
+    last = rows[-1] if rows else None
+    attempt = state.attempts.get(step.live or "") if step else None
+    if step:
+        values, parent = step.decision.hyperparameters, step.decision.parent
+    else:
+        values = history.space.values(last.point) if last else {}
+        parent = last.parent if last else None
+    if member in state.ended:
+        doing = "given up" if state.ended[member] == "failed" else "ended"
+    elif history.age(member) >= history.steps:
+        doing = "done"
+    else:
+        doing = "training" if attempt else "waiting"
+    return MemberStatus(
+        member=member,
+        age=history.age(member),
+        state=doing,
+        score=last.score if last else None,
+        parent=parent,
+        hyperparameters=values,
+        worker=attempt.worker if attempt else None,
+    )
+
+
+def _worker(state: State, name: str) -> WorkerStatus:
+    worker = state.workers[name]
+    attempt = state.attempts.get(worker.attempt or "")
+    return WorkerStatus(
+        name=name,
+        state="training" if attempt else "waiting" if worker.token else "starting",
+        host=worker.host,
+        pid=worker.pid,
+        member=attempt.member if attempt else None,
+        age=attempt.age if attempt else None,
+    )
+
+
+def outcome(population: Population, state: State) -> str:
+    """Return the last words of a run: what came out, where it is, what to do with it."""
+    best, root = best_status(state), population.store.root
+    lines = []
+    if best is not None:
+        lines.append(f"best score   {number(best.score)} (member {best.member}, age {best.age})")
+        lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
+        lines.append(f"checkpoint   {root / best.checkpoint}")
+    lines.append(f"population   {root}")
+    lines.append(f"more         romul best {root}    romul history {root}")
+    return "\n".join(lines)
+

@@ -1,0 +1,70 @@
+"""What several test modules build on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from romul_slurm.algorithms import Algorithm
+from romul_slurm.history import History, Result
+from romul_slurm.space import Point, Space
+
+Train = Callable[[dict[str, Any], Any, int], tuple[Any, float]]
+"""From (hyperparameters, state, age) to (state, score)."""
+
+
+def space(**config: Any) -> Space:
+    """Return a space of hyperparameters written as in a configuration."""
+    return Space.parse(config)
+
+
+def unit_floats(count: int) -> Space:
+    """Return a space whose values are its coordinates."""
+    return space(**{f"x{i:02d}": {"type": "float", "low": 0, "high": 1} for i in range(count)})
+
+
+def generation(
+    points: Mapping[int, Point], scores: Mapping[int, float], *, age: int = 2, **options: Any
+) -> History:
+    """Return a history in which the members that have a score are `age` steps old."""
+    options = {"space": unit_floats(len(points[0])), "steps": 10, "seed": 0} | options
+    history = History(members=len(points), **options)
+    for member, score in scores.items():
+        for _ in range(age):
+            history.add(member, Result(score, points[member], None))
+    return history
+
+
+def run_synchronously(algorithm: Algorithm, history: History, train: Train) -> None:
+    """Fill a history: all members take a step, then all take the next one."""
+    members = range(history.members)
+    states: list[Any] = [None] * history.members
+    for age in range(history.steps):
+        decisions = [algorithm.next_step(history, m, age) for m in members]
+        parents = [None if d.parent is None else states[d.parent] for d in decisions]
+        for m, decision in enumerate(decisions):
+            values = history.space.values(decision.point)
+            states[m], score = train(values, parents[m], age)
+            history.add(m, Result(score, decision.point, decision.parent))
+
+
+@dataclass
+class FakeLink:
+    """A step's link whose wishes a test sets, and that remembers what it was told."""
+
+    stop: bool = False
+    cancel: bool = False
+    heard: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def must_stop(self) -> bool:
+        return self.stop or self.cancel
+
+    def cancelled(self) -> bool:
+        return self.cancel
+
+    def progress(self, safe_points: int) -> None:
+        self.heard.append(("progress", safe_points))
+
+    def saved(self, number: int, safe_points: int) -> None:
+        self.heard.append(("saved", number, safe_points))
