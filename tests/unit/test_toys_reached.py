@@ -35,19 +35,20 @@ TOYS = {
 
 @functools.cache
 def regret(algorithm_type: type[Algorithm], toy: str) -> float:
-    """Return how far the best member is from the best possible score at the end, as a median."""
+    """Return the median over the seeds of how far from the best possible score a run ends."""
+    return median(run(algorithm_type(), toy, seed) for seed in SEEDS)
+
+
+def run(algorithm: Algorithm, toy: str, seed: int) -> float:
     problem, space, members, steps, best = TOYS[toy]
-    regrets = []
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
 
-        def train(values: dict[str, Any], state: Any, age: int) -> tuple[Any, float]:
-            return problem(values, state, age, steps, rng)  # noqa: B023
+    def train(values: dict[str, Any], state: Any, age: int) -> tuple[Any, float]:
+        return problem(values, state, age, steps, rng)
 
-        history = History(space, members, steps, seed)
-        run_synchronously(algorithm_type(), history, train)
-        regrets.append(best - max(result.score for result in history.at(steps).values()))
-    return median(regrets)
+    history = History(space, members, steps, seed)
+    run_synchronously(algorithm, history, train)
+    return best - max(result.score for result in history.at(steps).values())
 
 
 @pytest.mark.parametrize(
