@@ -1,6 +1,6 @@
 """How long, and in how much memory, a controller reads back a journal of 200,000 steps.
 
-    python -m benchmarks.resume [STEPS]
+python -m benchmarks.resume [STEPS]
 """
 
 from __future__ import annotations

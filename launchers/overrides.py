@@ -45,7 +45,10 @@ def _explain(config_dir: str, config_name: str, arguments: list[str]) -> Iterato
 
 
 def _is_group(override: Any) -> bool:
-    return override.key_or_group in ("task", "algorithm", "cluster") and not override.is_sweep_override()
+    return (
+        override.key_or_group in ("task", "algorithm", "cluster")
+        and not override.is_sweep_override()
+    )
 
 
 def _unknown_key(config: DictConfig, key: str) -> Iterator[str]:

@@ -161,7 +161,7 @@ def _working(store: Store) -> list[str]:
 
 
 def _work(options: argparse.Namespace) -> None:
-    from romul_slurm.controller import VOLUNTEER
+    from romul_slurm.crew import VOLUNTEER
     from romul_slurm.worker import Worker, serve
 
     store = _open(options.directory)

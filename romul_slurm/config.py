@@ -76,9 +76,7 @@ class PopulationConfig:
                 raise ConfigError(f"population.{name} must be at least {low}, got {value}")
         for name in ("stall_timeout_s", "log_limit_mb"):
             if getattr(self, name) <= 0:
-                raise ConfigError(
-                    f"population.{name} must be above 0, got {getattr(self, name)}"
-                )
+                raise ConfigError(f"population.{name} must be above 0, got {getattr(self, name)}")
 
 
 @dataclass

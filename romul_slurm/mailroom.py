@@ -34,6 +34,7 @@ class Mailroom:
     def __init__(self, store: Store):
         self._store = store
         self._boxes: dict[str, _Box] = {}
+        self._closed: set[str] = set()
 
     def __contains__(self, worker: str) -> bool:
         return worker in self._boxes
@@ -41,12 +42,13 @@ class Mailroom:
     def open(self, worker: str, offset: int = 0) -> None:
         """Begin to read a worker's outbox, from a byte offset on."""
         now = time.monotonic()
+        self._closed.discard(worker)
         reader = LogReader[OutboxRecord](self._store.outbox(worker), OutboxRecord, offset)
         self._boxes[worker] = _Box(reader, LogWriter(self._store.inbox(worker)), now, now)
 
     def close(self, worker: str) -> None:
-        """Forget a worker that has left."""
-        self._boxes.pop(worker, None)
+        """Forget a worker that has left, when this turn's letters are sent."""
+        self._closed.add(worker)
 
     def read(self) -> Iterator[tuple[str, OutboxRecord, int]]:
         """Yield what is new: worker, record, and how much of its outbox is read with it."""
@@ -75,9 +77,12 @@ class Mailroom:
         with contextlib.suppress(OSError):  # kept by the writer, which tries again
             box.writer.append([record])
 
-    def repeat(self) -> None:
-        """Send again what has not been answered for a while."""
+    def end_turn(self) -> None:
+        """Send again what has not been answered for a while, and forget who has left."""
         now = time.monotonic()
+        for worker in self._closed:
+            self._boxes.pop(worker, None)
+        self._closed.clear()
         for box in self._boxes.values():
             if box.unanswered is not None and now >= box.repeat_at:
                 box.pause = min(2 * box.pause, timing.REPEAT_MAX_S)
@@ -86,14 +91,11 @@ class Mailroom:
                     box.writer.append([box.unanswered])
 
     def answered(self, worker: str, attempt: str) -> None:
-        """The worker has spoken about this attempt: it has the assignment."""
+        """The worker has spoken about this attempt: it has it, and makes progress."""
         box = self._boxes[worker]
+        box.progress = time.monotonic()
         if isinstance(box.unanswered, Assign) and box.unanswered.attempt == attempt:
             box.unanswered = None
-
-    def progressed(self, worker: str) -> None:
-        """The worker's attempt has made progress."""
-        self._boxes[worker].progress = time.monotonic()
 
     def silence(self, worker: str) -> float:
         """Return the seconds since anything was heard of a worker."""

@@ -53,13 +53,15 @@ class Plan:
 class Planner:
     """Plans steps for a state; it changes nothing itself."""
 
-    def __init__(self, state: State, algorithm: Algorithm, settings: PopulationConfig, segment: int):
+    def __init__(
+        self, state: State, algorithm: Algorithm, settings: PopulationConfig, segment: int
+    ):
         self._state = state
         self._algorithm = algorithm
         self._settings = settings
         self._segment = segment
 
-    def next_records(self, worker: str) -> Plan:
+    def plan(self) -> Plan:
         """Return what a free worker should do."""
         waiting = [s for s in self._state.open.values() if s.live is None and self._viable(s)]
         if waiting:
@@ -113,9 +115,7 @@ class Planner:
         )
 
     def _exhausted(self, step: OpenStep) -> bool:
-        return (
-            step.failures > self._settings.max_retries or step.losses > self._settings.max_losses
-        )
+        return step.failures > self._settings.max_retries or step.losses > self._settings.max_losses
 
     def _decide(self, member: int) -> Plan:
         age = self._state.history.age(member)
@@ -145,10 +145,11 @@ class Planner:
         return plan
 
     def _all_fail(self) -> bool:
-        """Whether every member that could go on has failed since anything was last finished."""
+        """Whether every member has failed since anything was last finished, and none is done."""
         state = self._state
         failing = {s.member for s in state.open.values() if s.live is None and self._exhausted(s)}
-        return set(state.runnable()) <= failing | state.restarted
+        there = set(range(state.history.members)) - state.ended.keys()
+        return there <= failing | state.restarted
 
     def _new_decision(self, member: int, age: int, retries: int) -> Plan:
         state = self._state

@@ -215,7 +215,11 @@ def _check_range(name: str, low: float, high: float, scale: str) -> None:
             f"hyperparameter {name}: unknown scale {scale!r}; valid are {', '.join(_SCALES)}"
         )
     for bound in (low, high):
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        if (
+            isinstance(bound, bool)
+            or not isinstance(bound, int | float)
+            or not math.isfinite(bound)
+        ):
             raise SpaceError(f"hyperparameter {name}: bound {bound!r} is not a finite number")
     if not low < high:
         raise SpaceError(f"hyperparameter {name}: low {low} must be below high {high}")

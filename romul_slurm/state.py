@@ -33,16 +33,7 @@ from romul_slurm.records import (
     WorkersIntended,
     WorkersSubmitted,
 )
-from romul_slurm.store import Store
-
-WRITING = "checkpoint.tmp"
-CHECKPOINT = "checkpoint"
-WRITING_PARTIAL = "partial.tmp"
-
-
-def partial_name(number: int) -> str:
-    """Return the name of an attempt's partial checkpoint."""
-    return f"partial-{number}"
+from romul_slurm.store import CHECKPOINT, WRITING, WRITING_PARTIAL, Store, partial_name
 
 
 class Row(msgspec.Struct, gc=False):

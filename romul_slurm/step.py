@@ -15,8 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from romul_slurm.errors import CheckpointError
-from romul_slurm.state import CHECKPOINT, WRITING, WRITING_PARTIAL, partial_name
-from romul_slurm.store import publish, remove
+from romul_slurm.store import (
+    CHECKPOINT,
+    WRITING,
+    WRITING_PARTIAL,
+    partial_name,
+    publish,
+    remove,
+)
 
 STATE = "state.pt"
 _META = "romul.json"

@@ -16,6 +16,18 @@ from romul_slurm.log import create_log
 
 _MARK = "config.yaml"
 
+CHECKPOINT = "checkpoint"
+"""In an attempt's directory: what the step came to."""
+WRITING = "checkpoint.tmp"
+"""The same while it is being written."""
+WRITING_PARTIAL = "partial.tmp"
+"""A partial checkpoint while it is being written."""
+
+
+def partial_name(number: int) -> str:
+    """Return the name of an attempt's published partial checkpoint."""
+    return f"partial-{number}"
+
 
 class Store:
     """Paths inside a population's directory. Making one touches nothing."""

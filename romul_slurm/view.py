@@ -161,4 +161,3 @@ def outcome(population: Population, state: State) -> str:
     lines.append(f"population   {root}")
     lines.append(f"more         romul best {root}    romul history {root}")
     return "\n".join(lines)
-

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from romul_slurm import Step
 
@@ -30,7 +30,7 @@ class Digits:
 
     The test images, which no decision may depend on, only show up in the metrics. A step's result
     depends on its seed, its hyperparameters and its parent alone, whether it was interrupted or
-    not.
+    not (in the last digits also on the number of threads, as OMP_NUM_THREADS sets it).
 
     The searched hyperparameters are SGD's `lr`, `momentum` and `weight_decay`, `dropout` (the
     chance that a hidden unit is dropped) and `noise` (standard deviation of the Gaussian noise on
@@ -96,7 +96,7 @@ class Digits:
         for _ in range(self._updates):
             drawn = torch.randint(len(labels), (self._batch,))
             clean = pixels[drawn]
-            loss = F.cross_entropy(model(clean + noise * torch.randn_like(clean)), labels[drawn])
+            loss = cross_entropy(model(clean + noise * torch.randn_like(clean)), labels[drawn])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -104,12 +104,12 @@ class Digits:
     @torch.no_grad()
     def _score(self, model: nn.Module, step: Step) -> float:
         model.eval()
-        score, accuracy = _measure(model, *self._validation)
-        test_cross_entropy, test_accuracy = _measure(model, *self._test)
+        score, validation_accuracy = _measure(model, *self._validation)
+        test_score, test_accuracy = _measure(model, *self._test)
         step.log(
-            validation_accuracy=accuracy,
+            validation_accuracy=validation_accuracy,
             test_accuracy=test_accuracy,
-            test_cross_entropy=test_cross_entropy,
+            test_cross_entropy=test_score,
         )
         return score
 
@@ -140,7 +140,7 @@ def _measure(model: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, f
     """Return cross-entropy (nats per image) and accuracy."""
     logits = model(pixels)
     right = logits.argmax(1) == labels
-    return float(F.cross_entropy(logits, labels)), float(right.float().mean())
+    return float(cross_entropy(logits, labels)), float(right.float().mean())
 
 
 def _mix(seed: int, epoch: int) -> int:

@@ -17,7 +17,9 @@ import numpy as np
 from romul_slurm import Step
 
 State = list[float]
-Problem = Callable[[dict[str, Any], State | None, int, int, np.random.Generator], tuple[State, float]]
+Problem = Callable[
+    [dict[str, Any], State | None, int, int, np.random.Generator], tuple[State, float]
+]
 
 
 def rosenbrock(

@@ -17,9 +17,7 @@ class Inline(Cluster):
     """Trains in this process, one step at a time, whenever the controller has nothing to do."""
 
     workers: int | None = 1
-    _running: dict[str, Any] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _running: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def size(self) -> int:
         return 1

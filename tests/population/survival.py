@@ -54,8 +54,10 @@ def disturbed(directory: Path, steps: int, faults: list[tuple[Victim, int]]) -> 
         mark = max(mark, journal_bytes(directory)) + distance
         running = process
         until(
-            lambda running=running, mark=mark: journal_bytes(directory) >= mark  # type: ignore[misc]
-            or running.poll() is not None,
+            lambda running=running, mark=mark: (
+                journal_bytes(directory) >= mark  # type: ignore[misc]
+                or running.poll() is not None
+            ),
             f"{mark} bytes of journal",
         )
         if process.poll() is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from romul_slurm.records import Finished, Stopped
+from romul_slurm.records import Assigned, Finished, Stopped, WorkerJoined
 from tests.population.driver import (
     decisions,
     journal_bytes,
@@ -52,14 +54,8 @@ def test_workers_survive_the_controller_and_are_adopted_by_the_next(tmp_path: Pa
         left = {worker.pid for worker in workers(population)}
         assert len(left) == 2
         assert run(population, *slow).returncode == 0
-    pids = {r.pid for r in _joined(population)}
+    pids = {r.pid for r in records(population, WorkerJoined)}
     assert pids == left  # not one worker had to be started anew
-
-
-def _joined(population: Path) -> list[object]:
-    from romul_slurm.records import WorkerJoined
-
-    return records(population, WorkerJoined)
 
 
 def test_ctrl_c_leaves_the_workers_and_says_how_to_come_back(tmp_path: Path) -> None:
@@ -83,7 +79,7 @@ def test_romul_stop_lets_workers_save_and_leave_and_nothing_is_lost(
         assert romul("stop", population).returncode == 0
         assert process.wait(timeout=30) == 0
         assert [r.reason for r in records(population, Stopped)] == ["stopped"]
-        assert not workers(population)
+        until(lambda: not workers(population), "the end of all workers")
     assert run(population, *settings(STEPS), "task.train.seconds=0.02").returncode == 0
     scores = [(s["age"], s["member"], s["score"]) for s in decisions(population)]
     assert scores == [(s["age"], s["member"], s["score"]) for s in undisturbed]
@@ -96,13 +92,10 @@ def test_romul_stop_reaches_workers_whose_controller_is_dead(tmp_path: Path) -> 
         process.kill()
         process.wait()
         assert romul("stop", population).returncode == 0
-        assert not workers(population)
+        until(lambda: not workers(population), "the end of all workers")
 
 
 def test_a_volunteer_joins_and_may_vanish(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     population = tmp_path / "population"
     with started(population, *settings(30), "task.train.seconds=0.02") as process:
         until(lambda: records(population, Finished), "a finished step")
@@ -111,19 +104,13 @@ def test_a_volunteer_joins_and_may_vanish(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
         )
         until(
-            lambda: any(r.attempt for r in _by_volunteers(population)),
+            lambda: any(r.worker.startswith("v-") for r in records(population, Assigned)),
             "a step given to the volunteer",
         )
         volunteer.send_signal(signal.SIGINT)
         assert volunteer.wait(timeout=30) == 0
         volunteer.communicate()
         assert process.wait(timeout=90) == 0
-
-
-def _by_volunteers(population: Path) -> list[object]:
-    from romul_slurm.records import Assigned
-
-    return [r for r in records(population, Assigned) if r.worker.startswith("v-")]
 
 
 def test_a_second_controller_says_who_holds_the_population_and_leaves(tmp_path: Path) -> None:

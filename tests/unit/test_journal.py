@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from romul_slurm.errors import StoreError
 from romul_slurm.journal import Journal
-from romul_slurm.log import LogWriter, create_log, encode
+from romul_slurm.log import encode
 from romul_slurm.records import JournalRecord, Note, Segment
 
 
@@ -31,7 +32,7 @@ def write(journal: Journal, *texts: str) -> None:
     journal.append([Note(0.0, text) for text in texts])
 
 
-def told(records: object) -> list[str]:
+def told(records: Iterable[JournalRecord]) -> list[str]:
     """Return the notes among records, and the numbers of segments."""
     return [r.text if isinstance(r, Note) else f"segment {r.segment}" for r in records]
 
@@ -184,7 +185,7 @@ def test_of_two_controllers_that_create_the_same_segment_one_gets_a_store_error(
 ) -> None:
     controller(directory, "a")
     winner = controller(directory, "b")
-    with pytest.raises(StoreError, match="000002.jsonl"):
+    with pytest.raises(StoreError, match=r"000002\.jsonl"):
         list(StaleListing(directory).begin())
     write(winner, "c")
     assert counted(directory) == ["segment 1", "a", "segment 2", "b", "c"]

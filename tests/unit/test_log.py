@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from romul_slurm.log import LogReader, LogWriter, create_log, encode
@@ -181,9 +181,10 @@ def test_a_writer_that_reopens_a_log_ends_the_line_its_predecessor_was_cut_in(lo
     assert log.read_bytes() == lines(NOTES[0]) + half + b"\n" + lines(*EXTRA)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # log is overwritten
 @given(written=notes, data=st.data())
 def test_a_log_cut_at_any_byte_holds_the_whole_records_before_and_can_be_continued(
-    tmp_path_factory: pytest.TempPathFactory, written: list[Note], data: st.DataObject
+    log: Path, written: list[Note], data: st.DataObject
 ) -> None:
     whole_log = lines(*written)
     cut = data.draw(st.integers(0, len(whole_log)))
@@ -191,9 +192,8 @@ def test_a_log_cut_at_any_byte_holds_the_whole_records_before_and_can_be_continu
     before = [note for note, end in zip(written, ends, strict=True) if end <= cut]
     # a record that lacks nothing but its newline is whole as soon as the next writer adds it
     mended = [note for note, end in zip(written, ends, strict=True) if end == cut + 1]
-    log = log_of(tmp_path_factory.mktemp("cut") / "log.jsonl", whole_log[:cut])
 
-    following = reader(log)
+    following = reader(log_of(log, whole_log[:cut]))
     assert list(following.read()) == before
     LogWriter(log).append(EXTRA)
     assert list(following.read()) == mended + EXTRA
@@ -203,16 +203,20 @@ def test_a_log_cut_at_any_byte_holds_the_whole_records_before_and_can_be_continu
 def test_any_flipped_bit_costs_the_records_it_touches_and_never_yields_a_wrong_one(
     log: Path,
 ) -> None:
-    intact = lines(*NOTES)
+    notes = NOTES[:3]
+    intact = lines(*notes)
+    log.touch()
     for position in range(len(intact)):
         touched = intact[:position].count(b"\n")
         for bit in range(8):
-            damaged = bytearray(intact)
-            damaged[position] ^= 1 << bit
-            following = reader(log_of(log, bytes(damaged)))
+            with log.open("r+b") as file:
+                file.write(intact)
+                file.seek(position)
+                file.write(bytes([intact[position] ^ 1 << bit]))
+            following = reader(log)
             found = list(following.read())
-            assert found == [note for note in NOTES if note in found]
-            lost = {i for i, note in enumerate(NOTES) if note not in found}
+            assert found == [note for note in notes if note in found]
+            lost = {i for i, note in enumerate(notes) if note not in found}
             assert lost <= {touched, touched + (intact[position] == ord("\n"))}
             assert bool(lost) == bool(following.bad) or position == len(intact) - 1
 
@@ -222,7 +226,7 @@ def test_any_flipped_bit_costs_the_records_it_touches_and_never_yields_a_wrong_o
 
 @contextlib.contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes: a write stops there, as on a full disk."""
+    """Let no file of this process grow beyond `size` bytes: writes stop as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -233,11 +237,11 @@ def room_for(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_what_a_full_disk_took_in_part_is_continued_and_never_written_twice(
-    log: Path, durable: bool
+    tmp_path: Path, durable: bool
 ) -> None:
-    start = len(lines(NOTES[0]))
-    for room in range(start, len(lines(*NOTES[:3]))):
-        writer = LogWriter(log_of(log), durable=durable)
+    for room in range(len(lines(NOTES[0])), len(lines(*NOTES[:3]))):
+        log = log_of(tmp_path / f"{room}.jsonl")
+        writer = LogWriter(log, durable=durable)
         writer.append([NOTES[0]])
         with room_for(room):
             for note in NOTES[1:3]:

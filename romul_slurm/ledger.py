@@ -1,0 +1,93 @@
+"""Decide, write down, then act: the order that makes every turn of the controller restartable.
+
+What a turn records is applied to the state at once and put on disk at its end; only then are
+messages sent and jobs cancelled, so nobody hears of anything the journal does not have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from romul_slurm.clusters import Cluster
+from romul_slurm.journal import Journal
+from romul_slurm.mailroom import Mailroom
+from romul_slurm.records import InboxRecord, JournalRecord, Note
+from romul_slurm.state import State
+
+_RETRY_S = 1.0
+_COMPLAIN_S = 30.0
+
+
+class Ledger:
+    """The open page of the journal, and what is to be done once it is on disk."""
+
+    def __init__(self, journal: Journal, state: State, mail: Mailroom, cluster: Cluster):
+        self.segment = journal.segment
+        self.state = state
+        self.news = time.monotonic()
+        """When something was last recorded."""
+        self._journal = journal
+        self._mail = mail
+        self._cluster = cluster
+        self._batch: list[JournalRecord] = []
+        self._letters: list[tuple[str, InboxRecord]] = []
+        self._cancels: list[str] = []
+        self._complained = 0.0
+
+    def record(self, record: JournalRecord) -> None:
+        """Take a record in; it is on disk after the next `commit`."""
+        self._batch.append(record)
+        self.state.apply(record)
+        self.news = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Tell the user something, now and in the journal."""
+        self.record(Note(time.time(), text))
+
+    def send(self, worker: str, letter: InboxRecord) -> None:
+        """Write to a worker's inbox after the next `commit`."""
+        self._letters.append((worker, letter))
+
+    def cancel(self, job: str) -> None:
+        """End a job after the next `commit`."""
+        self._cancels.append(job)
+
+    def commit(self, meanwhile: Callable[[], None]) -> None:
+        """Put what was recorded on disk, then send and cancel.
+
+        While the journal cannot be written (a full disk), nothing else happens: it is tried again
+        and again, with a call of `meanwhile` in between.
+        """
+        batch, self._batch = self._batch, []
+        letters, self._letters = self._letters, []
+        cancels, self._cancels = self._cancels, []
+        if batch:
+            self._write(batch, meanwhile)
+        for worker, letter in letters:
+            self._mail.send(worker, letter)
+        for job in cancels:
+            self._cluster.cancel(job)
+
+    def _write(self, batch: list[JournalRecord], meanwhile: Callable[[], None]) -> None:
+        try:
+            return self._journal.append(batch)
+        except OSError as error:
+            self._complain(error)
+        while True:
+            time.sleep(_RETRY_S)
+            meanwhile()
+            try:
+                return self._journal.flush()
+            except OSError as error:
+                self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now - self._complained > _COMPLAIN_S or not self._complained:
+            self._complained = now
+            print(
+                f"romul: cannot write to {self._journal.directory}: {error.strerror}. Nothing is "
+                f"lost; it goes on by itself when there is room",
+                flush=True,
+            )
