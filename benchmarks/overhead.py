@@ -1,5 +1,7 @@
-"""What the machinery costs: steps per second of a no-op task, and the share of a worker's life
-that is spent training when a step takes a second.
+"""What the machinery costs.
+
+Steps per second of a no-op task, and the share of a worker's life that is spent training when a
+step takes a second.
 
     python -m benchmarks.overhead [DIR]
 """

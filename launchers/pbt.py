@@ -1,4 +1,7 @@
-"""Run a population, or continue it: python -m launchers.pbt task=digits algorithm=romul seed=0"""
+"""Run a population, or continue it.
+
+python -m launchers.pbt task=digits algorithm=romul seed=0
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"romul: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except KeyboardInterrupt:
         return 130

@@ -130,10 +130,13 @@ def register() -> None:
     """Make the typed groups known to Hydra."""
     store = ConfigStore.instance()
     store.store(name="population_schema", node=Config)
-    for cls in (Romul, Pbt, Random):
-        store.store(group="algorithm", name=cls.__name__.lower(), node=schema(cls))
-    for cls in (Local, Inline):
-        store.store(group="cluster", name=cls.__name__.lower(), node=schema(cls))
+    groups: dict[str, tuple[type, ...]] = {
+        "algorithm": (Romul, Pbt, Random),
+        "cluster": (Local, Inline),
+    }
+    for group, classes in groups.items():
+        for cls in classes:
+            store.store(group=group, name=cls.__name__.lower(), node=schema(cls))
 
 
 # --- identity --------------------------------------------------------------------------------

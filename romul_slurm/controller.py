@@ -257,9 +257,10 @@ class Controller:
         if not self.state.workers:
             if not self._retention.busy and not self.state.droppable():
                 self._ledger.record(closing)
-        elif closing.reason != "stopped":  # then they save, however long that takes
-            if time.monotonic() - self._closing_since > _CLOSING_S:
-                self._crew.end_all()
+        elif closing.reason == "stopped":
+            pass  # they save, however long that takes
+        elif time.monotonic() - self._closing_since > _CLOSING_S:
+            self._crew.end_all()
 
     def _drop(self) -> None:
         """Announce what nothing needs any more, once the last batch is out of the way."""

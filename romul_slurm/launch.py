@@ -25,7 +25,7 @@ from romul_slurm.history import History
 from romul_slurm.journal import Journal
 from romul_slurm.log import LogReader
 from romul_slurm.planner import Planner
-from romul_slurm.records import Beat, Revived, Stopped
+from romul_slurm.records import Beat, Stopped
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store

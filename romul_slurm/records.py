@@ -19,7 +19,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", gc
 # --- journal -------------------------------------------------------------------------------------
 
 
-class Segment(Record, tag="segment"):
+class Segment(Record, frozen=True, tag="segment"):
     """First record of a journal segment: who decides from here on, and what counts of the past."""
 
     segment: int
@@ -41,7 +41,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """Coordinates of the hyperparameters, see `romul_slurm.space`."""
 
 
-class Assigned(Record, tag="assigned"):
+class Assigned(Record, frozen=True, tag="assigned"):
     """A worker was given a step; `decision` is there when the step is decided with it."""
 
     attempt: str
@@ -55,7 +55,7 @@ class Assigned(Record, tag="assigned"):
     """The partial checkpoint to continue, if an earlier attempt left one."""
 
 
-class Finished(Record, tag="finished"):
+class Finished(Record, frozen=True, tag="finished"):
     """A step is done; its attempt's checkpoint is published."""
 
     attempt: str
@@ -72,7 +72,7 @@ class Finished(Record, tag="finished"):
 Ending = Literal["failed", "lost", "interrupted", "cancelled", "orphaned"]
 
 
-class Unfinished(Record, tag="unfinished"):
+class Unfinished(Record, frozen=True, tag="unfinished"):
     """An attempt ended without a result.
 
     failed: the task raised, stalled or broke the worker. lost: the worker vanished. interrupted:
@@ -87,7 +87,7 @@ class Unfinished(Record, tag="unfinished"):
     outbox: int = 0
 
 
-class PartialSaved(Record, tag="partial"):
+class PartialSaved(Record, frozen=True, tag="partial"):
     """An attempt published a partial checkpoint, `safe_points` into the step."""
 
     attempt: str
@@ -96,7 +96,7 @@ class PartialSaved(Record, tag="partial"):
     outbox: int = 0
 
 
-class WorkersIntended(Record, tag="workers-intended"):
+class WorkersIntended(Record, frozen=True, tag="workers-intended"):
     """Jobs under the unique name `nonce` are about to be submitted."""
 
     nonce: str
@@ -104,7 +104,7 @@ class WorkersIntended(Record, tag="workers-intended"):
     time: float
 
 
-class WorkersSubmitted(Record, tag="workers-submitted"):
+class WorkersSubmitted(Record, frozen=True, tag="workers-submitted"):
     """The jobs of an intent exist."""
 
     nonce: str
@@ -112,7 +112,7 @@ class WorkersSubmitted(Record, tag="workers-submitted"):
     """Worker -> the cluster's name of its job."""
 
 
-class WorkerJoined(Record, tag="worker-joined"):
+class WorkerJoined(Record, frozen=True, tag="worker-joined"):
     """A worker said hello."""
 
     worker: str
@@ -123,7 +123,7 @@ class WorkerJoined(Record, tag="worker-joined"):
     outbox: int = 0
 
 
-class WorkerLeft(Record, tag="worker-left"):
+class WorkerLeft(Record, frozen=True, tag="worker-left"):
     """A worker said goodbye or is gone."""
 
     worker: str
@@ -131,7 +131,7 @@ class WorkerLeft(Record, tag="worker-left"):
     reason: str
 
 
-class MemberEnded(Record, tag="member-ended"):
+class MemberEnded(Record, frozen=True, tag="member-ended"):
     """A member ended before the budget was spent: by the algorithm, or it kept failing."""
 
     member: int
@@ -139,33 +139,33 @@ class MemberEnded(Record, tag="member-ended"):
     reason: Literal["algorithm", "failed"]
 
 
-class CheckpointLost(Record, tag="checkpoint-lost"):
+class CheckpointLost(Record, frozen=True, tag="checkpoint-lost"):
     """The checkpoint a member had at an age is missing or damaged; nothing may continue it."""
 
     member: int
     age: int
 
 
-class Dropped(Record, tag="dropped"):
+class Dropped(Record, frozen=True, tag="dropped"):
     """Directories that nothing needs any more; they go to trash/ after this is on disk."""
 
     paths: list[str]
 
 
-class Note(Record, tag="note"):
+class Note(Record, frozen=True, tag="note"):
     """Something the user should know."""
 
     time: float
     text: str
 
 
-class Revived(Record, tag="revived"):
+class Revived(Record, frozen=True, tag="revived"):
     """A population that had failed was started again: all steps get their retries back."""
 
     time: float
 
 
-class Stopped(Record, tag="stopped"):
+class Stopped(Record, frozen=True, tag="stopped"):
     """The controller ended: done, target, stopped (by the user) or failed."""
 
     time: float
@@ -194,7 +194,7 @@ JournalRecord = (
 # --- worker -> controller ------------------------------------------------------------------------
 
 
-class Hello(Record, tag="hello"):
+class Hello(Record, frozen=True, tag="hello"):
     """A worker is there; repeated until it is given something."""
 
     token: str
@@ -203,20 +203,20 @@ class Hello(Record, tag="hello"):
     time: float
 
 
-class Started(Record, tag="started"):
+class Started(Record, frozen=True, tag="started"):
     """The worker has the assignment."""
 
     attempt: str
 
 
-class Progress(Record, tag="progress"):
+class Progress(Record, frozen=True, tag="progress"):
     """The attempt reached a safe point."""
 
     attempt: str
     safe_points: int
 
 
-class Saved(Record, tag="saved"):
+class Saved(Record, frozen=True, tag="saved"):
     """The attempt published a partial checkpoint."""
 
     attempt: str
@@ -224,7 +224,7 @@ class Saved(Record, tag="saved"):
     safe_points: int
 
 
-class Report(Record, tag="report"):
+class Report(Record, frozen=True, tag="report"):
     """The attempt ended; repeated until the worker is given something else."""
 
     attempt: str
@@ -236,13 +236,13 @@ class Report(Record, tag="report"):
     error: str = ""
 
 
-class Alive(Record, tag="alive"):
+class Alive(Record, frozen=True, tag="alive"):
     """Sent every few seconds whatever the task is doing."""
 
     time: float
 
 
-class Goodbye(Record, tag="goodbye"):
+class Goodbye(Record, frozen=True, tag="goodbye"):
     """The worker leaves and will take nothing more."""
 
     reason: str
@@ -257,7 +257,7 @@ OutboxRecord = Hello | Started | Progress | Saved | Report | Alive | Goodbye
 # --- controller -> worker ------------------------------------------------------------------------
 
 
-class Welcome(Record, tag="welcome"):
+class Welcome(Record, frozen=True, tag="welcome"):
     """First record of an inbox, and again from every later controller: how to work here."""
 
     segment: int
@@ -272,7 +272,7 @@ class Welcome(Record, tag="welcome"):
     """Bytes of output kept per attempt."""
 
 
-class Assign(Record, tag="assign"):
+class Assign(Record, frozen=True, tag="assign"):
     """Train this step."""
 
     segment: int
@@ -288,14 +288,14 @@ class Assign(Record, tag="assign"):
     """Directory of this step's own partial checkpoint."""
 
 
-class Cancel(Record, tag="cancel"):
+class Cancel(Record, frozen=True, tag="cancel"):
     """Leave this attempt; nothing of it is needed."""
 
     segment: int
     attempt: str
 
 
-class Leave(Record, tag="leave"):
+class Leave(Record, frozen=True, tag="leave"):
     """Save and leave."""
 
     segment: int
@@ -307,14 +307,14 @@ InboxRecord = Welcome | Assign | Cancel | Leave
 # --- the user -> everybody -----------------------------------------------------------------------
 
 
-class StopRequest(Record, tag="stop"):
+class StopRequest(Record, frozen=True, tag="stop"):
     """`romul stop`: save and leave."""
 
     time: float
     by: str
 
 
-class Beat(Record, tag="beat"):
+class Beat(Record, frozen=True, tag="beat"):
     """A controller is there."""
 
     segment: int

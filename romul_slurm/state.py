@@ -143,7 +143,7 @@ class State:
             WorkerJoined: self._joined,
             WorkerLeft: self._left,
             MemberEnded: self._member_ended,
-            CheckpointLost: lambda r: self.checkpoints.pop((r.member, r.age), None),
+            CheckpointLost: self._checkpoint_lost,
             Dropped: self._drop,
             Note: self.notes.append,
             Revived: self._revived,
@@ -331,6 +331,9 @@ class State:
     def _left(self, r: WorkerLeft) -> None:
         self.workers.pop(r.worker, None)
         self.gone.add(r.worker)
+
+    def _checkpoint_lost(self, r: CheckpointLost) -> None:
+        self.checkpoints.pop((r.member, r.age), None)
 
     def _drop(self, r: Dropped) -> None:
         gone = set(r.paths)

@@ -94,10 +94,8 @@ def controller_silence(store: Store) -> float:
         size = store.beat.stat().st_size
     except OSError:
         return float("inf")
-    last = None
-    for last in LogReader[Beat](store.beat, Beat, max(0, size - 4096)).read():
-        pass
-    return float("inf") if last is None else max(0.0, time.time() - last.time)
+    beats = list(LogReader[Beat](store.beat, Beat, max(0, size - 4096)).read())
+    return max(0.0, time.time() - beats[-1].time) if beats else float("inf")
 
 
 def is_deciding(store: Store) -> bool:

@@ -282,7 +282,7 @@ def _torch_save(state: Any, path: Path) -> None:
 
 
 def _no_space(path: Path) -> str:
-    """torch reports a full disk as an unspecific error of its archive writer."""
+    """Torch reports a full disk as an unspecific error of its archive writer."""
     free = shutil.disk_usage(path.parent).free
     return f"only {free} bytes are free on that disk" if free < 1 << 20 else ""
 

@@ -1,5 +1,7 @@
-"""Population Based Training (Jaderberg et al., "Population Based Training of Neural Networks",
-2017): exploit by truncation selection, explore by perturbation and resampling."""
+"""Population Based Training: exploit by truncation selection, explore by perturbation.
+
+Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017.
+"""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class Romul(Algorithm):
 
 
 def _inside(coordinate: float, base: float) -> float:
-    """Bounce a coordinate that left [0, 1] to the midpoint between base and the bound it crossed."""
+    """Move a coordinate that left [0, 1] midway between base and the bound it crossed."""
     if coordinate < 0:
         return base / 2
     if coordinate > 1:

@@ -1,4 +1,4 @@
-"""One worker in the controller's own process: breakpoints in a task work, nothing runs in parallel."""
+"""One worker in the controller's own process: breakpoints work, nothing runs in parallel."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _strike(
 
 def campaign(counts: dict[Victim, int], seed: int) -> list[tuple[Victim, int]]:
     """Return a seeded order of faults with distances in bytes."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     victims = [victim for victim, count in counts.items() for _ in range(count)]
     rng.shuffle(victims)
     return [(victim, rng.randrange(0, 4000)) for victim in victims]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from romul_slurm.algorithms import Algorithm, Pbt, Random, Romul
@@ -27,8 +27,14 @@ MIXED = space(
     nesterov={"type": "boolean", "when": {"opt": "sgd"}},
     name="constant",
 )
-ALGORITHMS = [Romul(), Romul(horizons=[2]), Pbt(), Pbt(interval=3, fraction=0.5), Random()]
-every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+ALGORITHMS = {
+    "romul": Romul(),
+    "romul every 2": Romul(horizons=[2]),
+    "pbt": Pbt(),
+    "pbt every 3": Pbt(interval=3, fraction=0.5),
+    "random": Random(),
+}
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
 
 scores = st.sampled_from([WORST, -1.0, 0.0, 0.5, 1e300]) | st.floats(-10, 10)
 
@@ -72,6 +78,7 @@ def decisions(
 
 
 @every_algorithm
+@settings(max_examples=40)
 @given(history=histories(), data=st.data())
 def test_a_decision_is_a_valid_point_and_a_parent_of_the_same_age(
     algorithm: Algorithm, history: History, data: st.DataObject
@@ -84,6 +91,7 @@ def test_a_decision_is_a_valid_point_and_a_parent_of_the_same_age(
 
 
 @every_algorithm
+@settings(max_examples=40)
 @given(history=histories(), data=st.data())
 def test_a_decision_made_again_is_the_same(
     algorithm: Algorithm, history: History, data: st.DataObject
@@ -96,6 +104,7 @@ def test_a_decision_made_again_is_the_same(
 
 
 @every_algorithm
+@settings(max_examples=40)
 @given(history=histories(), data=st.data())
 def test_results_of_later_ages_change_nothing(
     algorithm: Algorithm, history: History, data: st.DataObject
@@ -116,7 +125,7 @@ def test_the_first_steps_are_the_same_for_every_algorithm_and_differ_by_member_a
             for seed in (0, 1)
             for m in range(8)
         ]
-        for algorithm in ALGORITHMS
+        for algorithm in ALGORITHMS.values()
     ]
     assert all(first == firsts[0] for first in firsts)
     assert all(step.parent is None for step in firsts[0])
@@ -136,7 +145,7 @@ def test_nobody_is_better_than_anybody_if_all_scores_are_bad_or_equal(
         assert len({r.point for r in results}) == 1
 
 
-@pytest.mark.parametrize("algorithm", [Romul(horizons=[1]), Pbt()], ids=str)
+@pytest.mark.parametrize("algorithm", [Romul(horizons=[1]), Pbt()], ids=["romul", "pbt"])
 def test_any_number_is_better_than_a_score_that_is_not_one(algorithm: Algorithm) -> None:
     points = line(*np.linspace(0, 1, 8))
     history = generation(points, {0: WORST} | dict.fromkeys(range(1, 8), -1e300))

@@ -127,8 +127,10 @@ def test_neither_the_wheel_nor_the_editable_install_exposes_the_repositorys_own_
     wheel: Path, tmp_path: Path
 ) -> None:
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        + ["--target", str(tmp_path / "site"), str(wheel)],
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--target", str(tmp_path / "site"), str(wheel)),
+        ],
         check=True,
     )
     check = (

@@ -109,30 +109,29 @@ class Tagged(torch.Tensor):
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
+    "value",
     [
-        (Custom(), "Custom"),
-        (Custom, "type"),
-        (np.float64(0.5), "numpy.float64"),
-        (np.int64(3), "numpy.int64"),
-        (np.zeros(2), "numpy.ndarray"),
-        (Path("x"), "pathlib.PosixPath"),
-        (lambda: None, "function"),
-        (frozenset([1]), "frozenset"),
-        (defaultdict(list), "collections.defaultdict"),
-        (defaultdict(lambda: 0), "collections.defaultdict"),
-        (torch.zeros(2).as_subclass(Tagged), "Tagged"),
+        Custom(),
+        Custom,
+        np.float64(0.5),
+        np.int64(3),
+        np.zeros(2),
+        Path("x"),
+        lambda: None,
+        frozenset([1]),
+        defaultdict(list),
+        torch.zeros(2).as_subclass(Tagged),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: type(value).__qualname__,
 )
 def test_what_cannot_be_loaded_is_refused_when_it_is_saved_and_named_with_its_key(
-    home: Path, value: Any, kind: str
+    home: Path, value: Any
 ) -> None:
     state = {"model": torch.zeros(1), "a": [(1, {"b": value})]}
     with pytest.raises(CheckpointError) as caught:
         Step(home=home).save(state)
-    assert "state['a'][0][1]['b']" in str(caught.value)
-    assert kind in str(caught.value)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    assert f"state['a'][0][1]['b'] is a {kind}" in str(caught.value)
 
 
 def test_a_key_that_cannot_be_loaded_is_refused_too(home: Path) -> None:
