@@ -5,6 +5,7 @@ python -m launchers.pbt task=digits algorithm=romul seed=0
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def _main(config: DictConfig) -> float | None:
         print(
             "\ninterrupted; the workers finish what they are training and wait a while.\n"
             "  to continue:         the same command again\n"
-            f"  to stop the workers: romul stop '{root}'",
+            f"  to stop the workers: romul stop {shlex.quote(str(root))}",
             file=sys.stderr,
         )
         sys.exit(130)

@@ -130,7 +130,6 @@ def _create_or_check(population: Population) -> None:
     if not store.config.is_file():
         store.create(OmegaConf.to_yaml(config, resolve=True))
         return
-    store.check_writable()
     try:
         held = OmegaConf.load(store.config)
         assert isinstance(held, DictConfig)
@@ -144,6 +143,7 @@ def _create_or_check(population: Population) -> None:
             + "\nGive this one another name=..., or leave name out: it is then made of what "
             "identifies the population. To begin anew, move the directory away."
         )
+    store.check_writable()
 
 
 @contextlib.contextmanager

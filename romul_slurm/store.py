@@ -88,10 +88,12 @@ class Store:
             ) from error
 
     def check(self) -> None:
-        """Raise `StoreError` unless a population is here and can be written."""
-        if not self.config.is_file():
-            hint = "there is no such directory" if not self.root.exists() else f"it has no {_MARK}"
-            raise StoreError(f"{self.root} is not a population: {hint}")
+        """Raise `StoreError` unless a population is here."""
+        if not self.root.exists():
+            raise StoreError(f"{self.root} is not a population: there is no such directory")
+        for path in (self.config, self.journal, self.workers):
+            if not path.exists():
+                raise StoreError(f"{self.root} is not a population: it has no {path.name}")
 
     def check_writable(self) -> None:
         """Raise `StoreError` if this process may not write here."""

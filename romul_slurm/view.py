@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from types import TracebackType
 
@@ -53,7 +54,7 @@ class Viewer:
         for note in controller.state.notes:
             if note.time > max(self._shown_notes, self._began):
                 self._shown_notes = note.time
-                self._console.print(Text(f"{clock(note.time)}  {note.text}"))
+                self._console.print(Text(f"{clock(note.time)}  {note.text}"), soft_wrap=True)
         if self._live is not None:
             self._live.update(table(status), refresh=True)
         else:
@@ -63,7 +64,8 @@ class Viewer:
         now = time.monotonic()
         if age > self._line_age or now - self._line_at > _LINE_EVERY_S:
             self._line_at, self._line_age = now, age
-            self._console.print(Text(f"{clock(status.updated)}  {summary(status)}"))
+            text = Text(f"{clock(status.updated)}  {summary(status)}")
+            self._console.print(text, soft_wrap=True)
 
     def _status(self, controller: Controller) -> Status:
         state, config = controller.state, self._population.config
@@ -159,5 +161,6 @@ def outcome(population: Population, state: State) -> str:
         lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
         lines.append(f"checkpoint   {root / best.checkpoint}")
     lines.append(f"population   {root}")
-    lines.append(f"more         romul best {root}    romul history {root}")
+    quoted = shlex.quote(str(root))
+    lines.append(f"more         romul best {quoted}    romul history {quoted}")
     return "\n".join(lines)
