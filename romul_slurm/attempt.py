@@ -58,7 +58,8 @@ def run_attempt(
         raise
     except BaseException as error:
         text = _describe(error)
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the log may be on a full disk
+            print(text, file=sys.stderr, flush=True)
         if link.must_stop():  # what breaks while the job is being taken down is no failure
             return report("interrupted", error=text)
         return report("failed", error=text)

@@ -42,9 +42,11 @@ class Journal:
     def head(self) -> Segment | None:
         """Return the header of the newest segment that has one: it says who decides."""
         for path in reversed(self._segments()):
-            header = next(LogReader[JournalRecord](path, JournalRecord).read(), None)
-            if isinstance(header, Segment):
+            reader = LogReader[JournalRecord](path, JournalRecord)
+            header = next(reader.read(), None)
+            if isinstance(header, Segment) and not reader.bad:
                 return header
+            self.bad += [line for line in reader.bad if line not in self.bad]
         return None
 
     def begin(self) -> Iterator[JournalRecord]:

@@ -210,7 +210,7 @@ class Constant(Hyperparameter):
 
 
 def _check_range(name: str, low: float, high: float, scale: str) -> None:
-    if scale not in _SCALES:
+    if not isinstance(scale, str) or scale not in _SCALES:
         raise SpaceError(
             f"hyperparameter {name}: unknown scale {scale!r}; valid are {', '.join(_SCALES)}"
         )
@@ -315,7 +315,7 @@ def _parse(name: str, spec: Any) -> Hyperparameter:
             )
         return Constant(name, spec)
     kind = spec.get("type")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise SpaceError(f"hyperparameter {name}: type {kind!r} is not one of {', '.join(_KINDS)}")
     required, optional = _KINDS[kind]
     valid = ("type", *required, *optional, "when")
@@ -398,11 +398,15 @@ def _check_condition(
             f"hyperparameter {dependent.name}: its condition names {other.name}, a float; "
             f"only ints, choices, booleans and constants can be conditions"
         )
-    if not isinstance(other, Constant):
-        for value in allowed:
-            try:
-                other.coordinate(value)
-            except SpaceError as error:
-                raise SpaceError(
-                    f"hyperparameter {dependent.name}: its condition can never hold: {error}"
-                ) from None
+    if not allowed:
+        raise SpaceError(
+            f"hyperparameter {dependent.name}: its condition can never hold: no value of "
+            f"{other.name} is listed"
+        )
+    for value in () if isinstance(other, Constant) else allowed:
+        try:
+            other.coordinate(value)
+        except SpaceError as error:
+            raise SpaceError(
+                f"hyperparameter {dependent.name}: its condition can never hold: {error}"
+            ) from None

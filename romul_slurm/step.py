@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -291,12 +292,12 @@ def _check_loadable(value: Any, where: str) -> None:
     """Raise `CheckpointError` for what `torch.load(weights_only=True)` would refuse."""
     import torch
 
-    if value is None or isinstance(value, torch.Tensor):
-        return
     kind = type(value)
-    if kind in (bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device):
+    if value is None or kind in (bool, int, float, complex, str):
         return
-    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
+    if kind in (torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device):
+        return
+    if kind in (dict, OrderedDict):
         for key, item in value.items():
             _check_loadable(key, f"a key of {where}")
             _check_loadable(item, f"{where}[{key!r}]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,16 @@ def test_many_lines_are_read_across_chunks(log: Path) -> None:
     assert read(log) == many
 
 
+@pytest.fixture
+def _impatient_threads() -> Iterator[None]:
+    """Switch threads as often as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("_impatient_threads")
 def test_threads_do_not_write_into_each_others_lines(log: Path) -> None:
     writer = LogWriter(log_of(log))
 

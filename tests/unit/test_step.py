@@ -280,6 +280,12 @@ def test_several_safe_points_in_an_epoch_go_on_with_the_epoch_that_was_not_done(
     assert [*resumed.epochs(resumed.load())] == [1, 2]
 
 
+def test_a_safe_point_before_the_first_epoch_leaves_all_of_them(home: Path) -> None:
+    partial = interrupted(home, lambda step, link: step.checkpoint(dict), interval=3)
+    resumed = Step(interval=3, resume=partial)
+    assert [*resumed.epochs(resumed.load())] == [0, 1, 2]
+
+
 def test_a_training_that_reads_its_checkpoint_itself_goes_on_too(home: Path) -> None:
     def train(step: Step, link: FakeLink) -> None:
         for epoch in step.epochs(step.parent_dir):
