@@ -10,7 +10,7 @@ demo: $(STAMP)  ## Population Based Training on real data, with local workers
 	$(BIN)/python -m launchers.pbt task=digits name=demo
 
 test: $(STAMP) lint  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 bench: $(STAMP)  ## what the machinery costs, in numbers
 	$(BIN)/python -m benchmarks.overhead
