@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -17,13 +18,12 @@ import numpy as np
 from romul_slurm import Step
 
 State = list[float]
-Problem = Callable[
-    [dict[str, Any], State | None, int, int, np.random.Generator], tuple[State, float]
-]
+Problem = Callable[..., tuple[State, float]]
+"""Takes hyperparameters, state, age and random numbers; returns the new state and the score."""
 
 
 def rosenbrock(
-    hp: dict[str, Any], state: State | None, age: int, steps: int, rng: np.random.Generator
+    hp: dict[str, Any], state: State | None, age: int, rng: np.random.Generator
 ) -> tuple[State, float]:
     """The valley of Rosenbrock 1960, as a score; no state."""
     x, y = hp["x"], hp["y"]
@@ -31,7 +31,7 @@ def rosenbrock(
 
 
 def surrogate(
-    hp: dict[str, Any], state: State | None, age: int, steps: int, rng: np.random.Generator
+    hp: dict[str, Any], state: State | None, age: int, rng: np.random.Generator
 ) -> tuple[State, float]:
     """Figure 2 of Jaderberg et al. 2017: no constant h can train both coordinates well."""
     theta = np.array(state or [0.9, 0.9])
@@ -41,7 +41,7 @@ def surrogate(
 
 
 def noisy_quadratic(
-    hp: dict[str, Any], state: State | None, age: int, steps: int, rng: np.random.Generator
+    hp: dict[str, Any], state: State | None, age: int, rng: np.random.Generator
 ) -> tuple[State, float]:
     """Short-horizon bias (Wu et al. 2018): a low learning rate pays at once and costs later."""
     theta = np.array(state or [1.0] * 20)
@@ -56,9 +56,10 @@ def deceptive(
     hp: dict[str, Any],
     state: State | None,
     age: int,
-    steps: int,
     rng: np.random.Generator,
-    c: float = 0.1,
+    *,
+    steps: int,
+    c: float,
 ) -> tuple[State, float]:
     """A high h trains slowly now but must be followed from 1 to 0, or its debt slows all later."""
     theta, debt = state or [0.9, 0.0]
@@ -68,11 +69,10 @@ def deceptive(
 
 
 class Toy:
-    """Trains a problem by name; `seconds` is how long a step pretends to take."""
+    """Trains a problem by name, with its options; a step pretends to take `seconds`."""
 
-    def __init__(self, problem: str, steps: int, seconds: float = 0.0):
-        self._problem: Problem = globals()[problem]
-        self._steps = steps
+    def __init__(self, problem: str, seconds: float = 0.0, **options: float):
+        self._problem: Problem = functools.partial(globals()[problem], **options)
         self._seconds = seconds
 
     def __call__(self, step: Step) -> float:
@@ -80,10 +80,9 @@ class Toy:
         state = None
         if step.parent_dir is not None:
             state = json.loads((step.parent_dir / "state.json").read_text())
+        time.sleep(self._seconds)
         rng = np.random.default_rng(step.seed)
-        if self._seconds:
-            time.sleep(self._seconds)
-        state, score = self._problem(step.hyperparameters, state, step.age, self._steps, rng)
+        state, score = self._problem(step.hyperparameters, state, step.age, rng)
         (step.checkpoint_dir / "state.json").write_text(json.dumps(state))
         return score
 
@@ -96,7 +95,6 @@ class Noop:
 
     def __call__(self, step: Step) -> float:
         """Wait, and save an empty state."""
-        if self._seconds:
-            time.sleep(self._seconds)
+        time.sleep(self._seconds)
         (step.checkpoint_dir / "state.json").write_text("null")
         return float(step.hyperparameters["x"])

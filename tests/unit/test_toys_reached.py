@@ -7,48 +7,21 @@ from __future__ import annotations
 
 import functools
 from statistics import median
-from typing import Any
 
-import numpy as np
 import pytest
 
+from benchmarks.toys import TOYS, run
 from romul_slurm.algorithms import Algorithm, Pbt, Random, Romul
-from romul_slurm.history import History
-from romul_slurm.space import Float, Space
-from tasks import toys
-from tests.unit.helpers import run_synchronously
 
 SEEDS = range(1000, 1012)
-RATE = Space([Float("lr", 1e-4, 1, "log")])
-SCHEDULED = Space([Float("h", 1e-4, 1.1)])
-
-TOYS = {
-    # name: (problem, space, members, steps, best possible score)
-    "rosenbrock": (toys.rosenbrock, Space([Float("x", -2, 2), Float("y", -1, 3)]), 16, 60, 0.0),
-    "surrogate": (toys.surrogate, Space([Float("h0", 0, 1), Float("h1", 0, 1)]), 8, 60, 1.2),
-    "noisy quadratic": (toys.noisy_quadratic, RATE, 16, 60, 0.0),
-    "deceptive 0.1": (functools.partial(toys.deceptive, c=0.1), SCHEDULED, 22, 50, 1.2),
-    "deceptive 0.2": (functools.partial(toys.deceptive, c=0.2), SCHEDULED, 22, 50, 1.2),
-    "deceptive 0.4": (functools.partial(toys.deceptive, c=0.4), SCHEDULED, 22, 50, 1.2),
-}
+DECEPTIVE = ["deceptive 0.1", "deceptive 0.2", "deceptive 0.4"]
 
 
 @functools.cache
-def regret(algorithm_type: type[Algorithm], toy: str) -> float:
+def regret(algorithm: type[Algorithm], toy: str) -> float:
     """Return the median over the seeds of how far from the best possible score a run ends."""
-    return median(run(algorithm_type(), toy, seed) for seed in SEEDS)
-
-
-def run(algorithm: Algorithm, toy: str, seed: int) -> float:
-    problem, space, members, steps, best = TOYS[toy]
-    rng = np.random.default_rng(seed)
-
-    def train(values: dict[str, Any], state: Any, age: int) -> tuple[Any, float]:
-        return problem(values, state, age, steps, rng)
-
-    history = History(space, members, steps, seed)
-    run_synchronously(algorithm, history, train)
-    return best - max(result.score for result in history.at(steps).values())
+    value = median(run(algorithm(), toy, seed) for seed in SEEDS)
+    return value if TOYS[toy].best is not None else 1.2 - value
 
 
 @pytest.mark.parametrize(
@@ -66,7 +39,7 @@ def test_romul_is_within_a_factor_of_two_of_the_table(toy: str, table: float) ->
     assert regret(Romul, toy) < 2 * table
 
 
-@pytest.mark.parametrize("toy", TOYS)
+@pytest.mark.parametrize("toy", [name for name in TOYS if "100" not in name])
 def test_romul_beats_constant_hyperparameters_everywhere(toy: str) -> None:
     assert regret(Romul, toy) < 0.8 * regret(Random, toy)
 
@@ -75,6 +48,6 @@ def test_romul_is_far_ahead_of_pbt_where_a_scale_must_be_found() -> None:
     assert regret(Romul, "rosenbrock") < regret(Pbt, "rosenbrock") / 4
 
 
-@pytest.mark.parametrize("toy", ["deceptive 0.1", "deceptive 0.2", "deceptive 0.4"])
+@pytest.mark.parametrize("toy", DECEPTIVE)
 def test_greedy_pbt_falls_for_short_term_gains_and_romul_does_not(toy: str) -> None:
     assert regret(Romul, toy) < regret(Random, toy) < regret(Pbt, toy)
