@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ def run_attempt(
     assign: Assign, root: Path, home: Path, task: Callable[[], Task], every_s: float, link: Link
 ) -> Report:
     """Train the assigned step and return how that ended; the user's errors do not pass."""
-    home.mkdir(parents=True, exist_ok=True)
     step = Step(
         member=assign.member,
         age=assign.age,
@@ -48,6 +48,7 @@ def run_attempt(
     if step.parent_dir is not None and not step.parent_dir.is_dir():
         return report("orphaned", error=f"{step.parent_dir} is missing")
     try:
+        home.mkdir(parents=True, exist_ok=True)
         with running(step):
             score = _number(task()(step))
         finish(step, home)
@@ -113,6 +114,7 @@ class Output:
     def __init__(self, limit: int):
         self._limit = limit
         self._path: Path | None = None
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def to(self, path: Path) -> Iterator[None]:
@@ -124,7 +126,8 @@ class Output:
         try:
             yield
         finally:
-            self._path = None
+            with self._lock:
+                self._path = None
             _flush()
             for fd, old in kept:
                 os.dup2(old, fd)
@@ -135,13 +138,14 @@ class Output:
 
     def check(self) -> None:
         """Discard further output if the log has grown over the limit; call it now and then."""
-        path = self._path
-        if path is None or path.stat().st_size <= self._limit:
-            return
-        self._path = None
-        with path.open("ab") as file:
-            file.write(f"\n[more than {self._limit} bytes: the rest is discarded]\n".encode())
-        self._redirect(os.open(os.devnull, os.O_WRONLY))
+        with self._lock:  # the attempt may be ending in the other thread
+            path = self._path
+            if path is None or path.stat().st_size <= self._limit:
+                return
+            self._path = None
+            with path.open("ab") as file:
+                file.write(f"\n[more than {self._limit} bytes: the rest is discarded]\n".encode())
+            self._redirect(os.open(os.devnull, os.O_WRONLY))
 
     @staticmethod
     def _redirect(target: int) -> None:

@@ -55,9 +55,11 @@ class Journal:
         The header is written after the last record was read, with what was read.
 
         Raises:
-            StoreError: if another controller began the same segment at the same moment.
+            StoreError: if another controller began the same segment at the same moment, or if the
+                header of a segment that holds decisions is damaged.
         """
         head, older = self.head(), self._segments()
+        self._check_headers(head, older)
         self.segment = 1 + (_number(older[-1]) if older else 0)
         path = self._path(self.segment)
         try:
@@ -94,6 +96,20 @@ class Journal:
         """Try again to write what an earlier append could not."""
         assert self._writer is not None, "begin comes first"
         self._writer.flush()
+
+    def _check_headers(self, head: Segment | None, segments: list[Path]) -> None:
+        """Refuse to go on without a segment that holds records but whose header is damaged.
+
+        A controller that died while it began leaves an empty or cut file, without records.
+        """
+        newer = [p for p in segments if head is None or _number(p) > head.segment]
+        for path in newer:
+            if next(LogReader[JournalRecord](path, JournalRecord).read(), None) is not None:
+                raise StoreError(
+                    f"the first line of {path} is damaged, so nobody can tell what counts before "
+                    f"it. Put a good copy of the file there, or, to go on without what it "
+                    f"decided, move it away"
+                )
 
     def _read(self, path: Path, until: int | None) -> Iterator[JournalRecord]:
         reader = LogReader[JournalRecord](path, JournalRecord)

@@ -102,16 +102,16 @@ class LogReader(Generic[R]):
                     return
                 size *= 2  # a line longer than the chunk
                 continue
-            for line in data[:end].splitlines(keepends=True):
+            for line in data[: end - 1].split(b"\n"):
                 record = self._parse(line)
-                self.offset += len(line)
+                self.offset += len(line) + 1
                 if record is not None:
                     yield record
             if len(data) < size:
                 return
 
     def _parse(self, line: bytes) -> R | None:
-        body = line[9:-1]
+        body = line[9:]
         try:
             if int(line[:8], 16) == zlib.crc32(body):
                 return self._decoder.decode(body)

@@ -10,7 +10,7 @@ does not hold.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -229,6 +229,8 @@ def _check_range(name: str, low: float, high: float, scale: str) -> None:
         raise SpaceError(
             f"hyperparameter {name}: a logit scale needs 0 < low < high < 1, got [{low}, {high}]"
         )
+    if not _SCALES[scale][0](low) < _SCALES[scale][0](high):
+        raise SpaceError(f"hyperparameter {name}: [{low}, {high}] is too narrow to search in")
 
 
 def _check_choices(name: str, choices: tuple[Any, ...]) -> None:
@@ -276,6 +278,14 @@ class Space:
                 i = self._position.get(h.name)
                 values[h.name] = h.value(0.0 if i is None else point[i])
         return {h.name: values[h.name] for h in self.all if h.name in values}
+
+    def keep_absent(self, point: Sequence[float], base: Point) -> Point:
+        """Return the point with base's coordinates where a condition does not hold in it."""
+        present = self.values(tuple(point))
+        return tuple(
+            float(new if h.name in present else old)
+            for h, new, old in zip(self.free, point, base, strict=True)
+        )
 
     def point(self, values: Mapping[str, Any]) -> Point:
         """Return the coordinates of given values; those not given get the middle of their range.

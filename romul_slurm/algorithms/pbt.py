@@ -77,4 +77,4 @@ class Pbt(Algorithm):
             else:
                 factor = self.perturb if rng.random() < 0.5 else 1 / self.perturb
                 point.append(h.perturb(coordinate, factor))
-        return tuple(point)
+        return space.keep_absent(point, parent.point)

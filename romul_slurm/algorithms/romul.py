@@ -129,7 +129,7 @@ class Romul(Algorithm):
                 point[k] = space.free[k].sample(rng)
             else:
                 point[k] = (base[k], best[k], a[k])[rng.integers(3)]
-        return tuple(map(float, point))
+        return space.keep_absent(point, base)
 
     def _pair(
         self, member: int, base: Point, results: Mapping[int, Result], rng: np.random.Generator

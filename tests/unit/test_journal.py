@@ -146,8 +146,8 @@ HEADER = encode(Segment(2, {}, "host", 1, 0.0, "0"))
 
 @pytest.mark.parametrize(
     "content",
-    [b"", HEADER[:30], HEADER[:-1], b"garbage\n", encode(Note(0.0, "no header"))],
-    ids=["empty", "cut", "without newline", "garbage", "no header"],
+    [b"", HEADER[:30], HEADER[:-1], b"garbage\n"],
+    ids=["empty", "cut", "without newline", "garbage"],
 )
 def test_a_segment_without_a_header_fences_nobody_and_does_not_count(
     directory: Path, content: bytes
@@ -159,6 +159,15 @@ def test_a_segment_without_a_header_fences_nobody_and_does_not_count(
     third = controller(directory, "c")
     assert third.segment == 3
     assert counted(directory) == ["segment 1", "a", "b", "segment 3", "c"]
+
+
+def test_a_segment_with_records_but_a_damaged_header_is_not_passed_over(directory: Path) -> None:
+    controller(directory, "a")
+    path = directory / "000001.jsonl"
+    path.write_bytes(b"X" + path.read_bytes()[1:])
+    with pytest.raises(StoreError, match="first line of .*000001.jsonl is damaged"):
+        controller(directory)
+    assert not (directory / "000002.jsonl").exists()
 
 
 def test_a_controller_killed_before_it_had_read_everything_fences_nobody(directory: Path) -> None:
