@@ -165,7 +165,7 @@ def test_a_segment_with_records_but_a_damaged_header_is_not_passed_over(director
     controller(directory, "a")
     path = directory / "000001.jsonl"
     path.write_bytes(b"X" + path.read_bytes()[1:])
-    with pytest.raises(StoreError, match="first line of .*000001.jsonl is damaged"):
+    with pytest.raises(StoreError, match=r"first line of .*000001.jsonl is damaged"):
         controller(directory)
     assert not (directory / "000002.jsonl").exists()
 
