@@ -281,8 +281,10 @@ class State:
             return
         self._answer(attempt, r.outbox)
         home = self.attempt_path(attempt)
-        self.leftovers += [f"{home}/{name}" for name in (CHECKPOINT, WRITING, WRITING_PARTIAL)]
         step = self.open.get(attempt.member)
+        said = sum(path.startswith(f"{home}/") for path in step.partials) if step else 0
+        unsaid = (CHECKPOINT, WRITING, WRITING_PARTIAL, partial_name(said + 1))
+        self.leftovers += [f"{home}/{name}" for name in unsaid]  # published or not, nobody was told
         if step is None or r.attempt != step.live:
             return
         step.live = None

@@ -34,11 +34,17 @@ class Inline(Cluster):
         return {}  # what another process ran inline ended with it
 
     def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
-        mine = {f"{w}@{processes.name(psutil.Process())}" for w in self._running}
-        return {job: Ended() for job in jobs if job not in mine and not self.unknown(job)}
+        return {job: Ended() for job in jobs if not self.unknown(job) and self._is_over(job)}
+
+    def _is_over(self, job: str) -> bool:
+        """Whether a worker is gone: one of this process, or one that another process ran."""
+        worker, _, owner = job.rpartition("@")
+        if owner == processes.name(psutil.Process()):
+            return worker not in self._running
+        return processes.find(owner) is None
 
     def unknown(self, job: str) -> bool:
-        return not processes.is_local(job.split("@")[-1])
+        return not processes.is_local(job)
 
     def cancel(self, job: str) -> None:
         self._running.pop(job.split("@")[0], None)

@@ -60,7 +60,7 @@ class Local(Cluster):
 
     def cancel(self, job: str) -> None:
         process = processes.find(job) if processes.is_local(job) else None
-        if process is not None:
+        if process is not None and "@" not in job:  # else it is an inline worker's controller
             with contextlib.suppress(psutil.NoSuchProcess):
                 os.killpg(process.pid, signal.SIGKILL)  # with what the task itself has started
 

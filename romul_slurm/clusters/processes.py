@@ -1,6 +1,7 @@
 """Naming processes so that another process can tell later whether they still live.
 
-A pid alone is not enough: it is given out again. Pid and start time together are unique.
+A pid alone is not enough: it is given out again. Pid and start time together are unique. What
+stands before an @ in a job's name is the name of one of several workers in that process.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ def name(process: psutil.Process) -> str:
 
 def is_local(job: str) -> bool:
     """Whether a job runs on this host."""
-    return job.rsplit(":", 2)[0] == socket.gethostname()
+    return job.split("@")[-1].rsplit(":", 2)[0] == socket.gethostname()
 
 
 def find(job: str) -> psutil.Process | None:
     """Return the live process of that name, None if it is gone."""
-    _, pid, start = job.rsplit(":", 2)
+    _, pid, start = job.split("@")[-1].rsplit(":", 2)
     try:
         process = psutil.Process(int(pid))
         if abs(process.create_time() - float(start)) > _SAME_START_S:

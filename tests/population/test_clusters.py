@@ -1,0 +1,99 @@
+"""Clusters know which of their jobs live, also those another controller or cluster started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from romul_slurm.clusters import Inline, Job, Local
+from romul_slurm.clusters.processes import name
+from romul_slurm.records import Finished
+from romul_slurm.store import Store
+from tests.population.driver import records, run, started, until, workers
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "population")
+    store.create("")
+    store.add_worker("1.1")
+    return store
+
+
+@pytest.fixture
+def job(store: Store) -> Iterator[str]:
+    """A live local worker, as the cluster names it."""
+    cluster = Local(workers=1)
+    name = cluster.submit([Job("1.1", store.root, "nonce-1", store.worker_log("1.1"))])["1.1"]
+    yield name
+    cluster.cancel(name)
+
+
+def test_a_worker_is_seen_by_any_cluster_object_of_this_host_and_found_by_nonce(job: str) -> None:
+    assert not Local().ended([job])
+    assert not Inline().ended([job])
+    assert until(lambda: Local().find(["nonce-1"]), "the worker's command line") == {"1.1": job}
+    assert not Local().find(["nonce-2"])
+
+
+def test_a_killed_worker_is_gone_at_once_even_while_nobody_has_waited_for_it(job: str) -> None:
+    os.kill(int(job.rsplit(":", 2)[1]), signal.SIGKILL)
+    until(lambda: Local().ended([job]), "its end")
+
+
+def test_a_pid_that_was_given_out_again_is_not_the_worker(job: str) -> None:
+    host, pid, start = job.rsplit(":", 2)
+    assert Local().ended([f"{host}:{pid}:{float(start) - 60}"])
+
+
+def test_of_other_hosts_nothing_is_known() -> None:
+    job = f"elsewhere:{os.getpid()}:1.0"
+    for cluster in (Local(), Inline()):
+        assert not cluster.ended([job])
+        assert cluster.unknown(job)
+
+
+def test_an_inline_worker_ends_with_its_controller_and_is_never_killed_for_it(
+    store: Store,
+) -> None:
+    cluster = Inline()
+    job = cluster.submit([Job("1.1", store.root, "n", store.worker_log("1.1"))])["1.1"]
+    assert not cluster.ended([job])
+    assert not Local().ended([job])
+    Local().cancel(job)  # would end this very process
+    assert Inline().ended([job])  # another controller in the same process
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    theirs = f"1.1@{name(psutil.Process(other.pid))}"
+    assert not Inline().ended([theirs])
+    other.communicate()
+    assert Inline().ended([theirs])
+
+
+def test_gpus_are_dealt_out_and_cores_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cluster = Local()
+    assert cluster.size() == 2
+    dealt = [cluster._share() for _ in range(3)]
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in dealt] == ["3", "5", "3"]
+    assert all(int(share["OMP_NUM_THREADS"]) >= 1 for share in dealt)
+
+
+def test_local_workers_go_on_when_the_population_continues_inline(tmp_path: Path) -> None:
+    population = tmp_path / "population"
+    settings = ("task=counting", "algorithm=pbt", "population.steps=4", "task.train.seconds=0.05")
+    with started(population, *settings) as process:
+        until(lambda: records(population, Finished), "a finished step")
+        process.kill()
+        process.wait()
+        assert len(workers(population)) == 2
+        result = run(population, *settings, "cluster=inline", "cluster.workers=1")
+        assert result.returncode == 0, result.stderr
+        assert "lost" not in result.stdout
