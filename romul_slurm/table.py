@@ -32,21 +32,20 @@ def summary(status: Status) -> str:
 def table(status: Status) -> Group:
     """Return the members, and above them the summary."""
     names = sorted({name for m in status.members for name in m.hyperparameters})
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("member", "age", "score"):
-        grid.add_column(title, justify="right")
-    grid.add_column("doing")
-    for name in names:
-        grid.add_column(escape(name), justify="right")
+        grid.add_column(title, justify="right", no_wrap=True)
+    grid.add_column("worker", no_wrap=True)
+    for name in names:  # a long name folds, so that numbers stay whole at 80 columns
+        grid.add_column(escape(name), justify="right", overflow="fold", min_width=7)
     best = status.best.member if status.best else None
     for m in status.members:
-        doing = f"{m.state} on {m.worker}" if m.worker else m.state
-        values = [escape(number(m.hyperparameters.get(name, ""))) for name in names]
+        values = [escape(_brief(m.hyperparameters.get(name, ""))) for name in names]
         grid.add_row(
             str(m.member),
             str(m.age),
             number(m.score) if m.age else "",
-            escape(doing),
+            escape(m.worker or m.state),
             *values,
             style="bold" if m.member == best else "",
         )
@@ -59,6 +58,10 @@ def number(value: object) -> str:
     if value is None:
         return "nan"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _brief(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
