@@ -11,12 +11,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from romul_slurm.journal import Journal
 from romul_slurm.log import LogReader
-from romul_slurm.records import Assigned, Finished, Goodbye, OutboxRecord, Segment
+from romul_slurm.records import Assigned, Finished, Goodbye, OutboxRecord
 
 
 def run(root: Path, name: str, *overrides: str) -> Path:
@@ -35,11 +36,21 @@ def steps_per_second(population: Path) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def start_seconds(population: Path) -> float:
-    """Return the seconds from the controller's segment to the first assignment."""
-    records = list(Journal(population / "journal").read())
-    begin = next(r.time for r in records if isinstance(r, Segment))
-    return next(r.time for r in records if isinstance(r, Assigned)) - begin
+def first_assignment(population: Path) -> float:
+    """Return when the first step was given to a worker, in seconds since 1970."""
+    records = Journal(population / "journal").read()
+    return next(r.time for r in records if isinstance(r, Assigned))
+
+
+def status_seconds(population: Path) -> float:
+    """Return how long `romul status` takes, the best of five."""
+    command = [sys.executable, "-m", "romul_slurm.cli", "status", str(population)]
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        times.append(time.monotonic() - began)
+    return min(times)
 
 
 def goodbyes(population: Path) -> Iterator[Goodbye]:
@@ -53,9 +64,11 @@ def goodbyes(population: Path) -> Iterator[Goodbye]:
 def main() -> None:
     """Print both figures."""
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp(prefix="romul-bench-"))
-    noop = run(root, "noop", "population.steps=500")
+    began = time.time()
+    noop = run(root, "noop", "population.steps=6000")
     print(f"no-op task, 8 members, 4 workers: {steps_per_second(noop):.0f} steps per second")
-    print(f"controller to first assigned step: {start_seconds(noop):.2f} s after it took the lease")
+    print(f"command to first assigned step: {first_assignment(noop) - began:.2f} s")
+    print(f"romul status: {status_seconds(noop):.2f} s")
     second = run(root, "second", "population.steps=20", "task.train.seconds=1")
     words = list(goodbyes(second))
     share = sum(w.task_s for w in words) / sum(w.life_s for w in words)
