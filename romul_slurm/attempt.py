@@ -45,8 +45,9 @@ def run_attempt(
     def report(outcome: Any, **more: Any) -> Report:
         return Report(assign.attempt, outcome, started, time.monotonic() - clock, **more)
 
-    if step.parent_dir is not None and not step.parent_dir.is_dir():
-        return report("orphaned", error=f"{step.parent_dir} is missing")
+    source = assign.resume or assign.parent
+    if source is not None and not (root / source).is_dir():
+        return report("orphaned", error=f"{root / source} is missing")
     try:
         home.mkdir(parents=True, exist_ok=True)
         with running(step):

@@ -76,6 +76,7 @@ class Controller:
         self._view = view
         self._mail = Mailroom(store)
         self._ledger = Ledger(journal, state, self._mail, cluster)
+        self._ledger.meanwhile = self._keep_beat
         self._crew = Crew(store, self._ledger, self._mail, cluster, settings, import_roots)
         self._retention = Retention(store, state.dropped)
         self._beat = LogWriter(store.beat)
@@ -84,6 +85,7 @@ class Controller:
             store.requests, RequestRecord, store.requests.stat().st_size
         )
         self._assigned = 0
+        self._swept = self._ledger.segment == 1  # nobody was ever superseded
         self._closing_since = self._beat_at = self._view_at = 0.0
 
     def run(self) -> Stopped:
@@ -105,13 +107,14 @@ class Controller:
         self._read_mail()
         self._crew.judge(ended)
         if self.closing is None:
-            self._assign()
-            self._crew.staff()
             self._look_for_end()
+        if self.closing is None:
+            self._assign()
+            self._crew.staff(len(self.state.attempts) + self._planner.ready())
         if self.closing is not None:
             self._close(self.closing)
         self._drop()
-        self._ledger.commit(self._keep_beat)
+        self._ledger.commit()
         self._mail.end_turn()
         self._retention.purge()
         self._show()
@@ -129,9 +132,10 @@ class Controller:
         self._keep_beat()
         self._crew.adopt()
         for attempt in self.state.attempts.values():
-            if attempt.member in self.state.open:
+            step = self.state.open.get(attempt.member)
+            if step is not None and step.live == attempt.name:
                 self._ledger.send(attempt.worker, self._planner.assign_message(attempt))
-        self._ledger.commit(self._keep_beat)
+        self._ledger.commit()
 
     def _keep_beat(self) -> None:
         """Say now and then that we decide; raise `Superseded` if somebody else does."""
@@ -166,7 +170,7 @@ class Controller:
         elif isinstance(record, Started | Progress | Saved | Report):
             self._mail.answered(worker, record.attempt)
             attempt = self.state.attempts.get(record.attempt)
-            if attempt is not None:
+            if attempt is not None and attempt.worker == worker:
                 self._on_attempt(attempt, record, offset)
             elif not isinstance(record, Report):  # issued by a controller that does not count
                 self._ledger.send(worker, Cancel(self._ledger.segment, record.attempt))
@@ -252,15 +256,23 @@ class Controller:
 
     def _close(self, closing: Stopped) -> None:
         """See the workers off, clean up, write the last record."""
+        self._crew.end_starting()
         for name in self.state.workers:
             self._crew.dismiss(name, closing.reason)
         if not self.state.workers:
+            self._sweep()
             if not self._retention.busy and not self.state.droppable():
                 self._ledger.record(closing)
         elif closing.reason == "stopped":
             pass  # they save, however long that takes
         elif time.monotonic() - self._closing_since > _CLOSING_S:
             self._crew.end_all()
+
+    def _sweep(self) -> None:
+        """Once nobody works: find what attempts left that no counted journal knows of."""
+        if not self._swept:
+            self._swept = True
+            self.state.leftovers += self._retention.strays(self.state.needed())
 
     def _drop(self) -> None:
         """Announce what nothing needs any more, once the last batch is out of the way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -29,8 +30,10 @@ from romul_slurm.store import Store
 VOLUNTEER = "v-"
 """Names of workers that came by themselves (`romul work`) begin with this."""
 
+_SUBMIT_AGAIN_S = 10.0
+
 _STILLBORN_LIMIT = 5
-"""So many workers in a row that die before they say hello mean that no worker can start."""
+"""So many submissions in a row with workers that die before any says hello mean that none can."""
 
 
 class Crew:
@@ -57,7 +60,7 @@ class Crew:
         self._requests = store.requests.stat().st_size
         self._dismissed: set[str] = set()
         self._submitted = 0
-        self._stillborn = 0
+        self._stillborn: set[str] = set()
         self._submit_at = 0.0
         self._asked_at = 0.0
         self._scanned_at = 0.0
@@ -85,16 +88,19 @@ class Crew:
 
     # --- coming ------------------------------------------------------------------------------
 
-    def staff(self) -> None:
-        """Keep as many workers as wanted, never more than steps that could run."""
-        runnable = len(self._state.runnable())
+    def staff(self, steps: int) -> None:
+        """Keep as many workers as wanted, but submit none for whom there is no step now.
+
+        Args:
+            steps: how many steps run or could run now.
+        """
         staff = [w for name, w in self._state.workers.items() if name not in self._dismissed]
-        volunteers = sum(w.name.startswith(VOLUNTEER) for w in staff)
-        wanted = min(self._cluster.size(), max(0, runnable - volunteers))
-        lacking = wanted - (len(staff) - volunteers)
+        own = sum(not w.name.startswith(VOLUNTEER) for w in staff)
+        lacking = min(self._cluster.size() - own, steps - len(staff))
         if lacking > 0 and time.monotonic() >= self._submit_at:
             self._submit(lacking)
-        for worker in self.idle()[: max(0, len(staff) - runnable)]:
+        # who has nothing to do now may have later, unless there are fewer members than workers
+        for worker in self.idle()[: max(0, len(staff) - len(self._state.runnable()))]:
             self.dismiss(worker.name, "no step is left for this worker")
 
     def _submit(self, count: int) -> None:
@@ -103,13 +109,27 @@ class Crew:
         self._submitted += count
         names = [f"{self._ledger.segment}.{first + i}" for i in range(count)]
         self._ledger.record(WorkersIntended(nonce, names, time.time()))
-        self._ledger.commit(lambda: None)  # an intent is on disk before it is carried out
+        self._ledger.commit()  # an intent is on disk before it is carried out
+        try:
+            started = self._start(nonce, names)
+        except OSError as error:  # a full disk, too many processes: later
+            self._submit_at = time.monotonic() + _SUBMIT_AGAIN_S
+            self._ledger.note(f"cannot start workers: {error}; trying again")
+            started = self._cluster.find([nonce])
+        self._ledger.record(WorkersSubmitted(nonce, started))
+        for name in names:
+            if name not in started:
+                self._left(name, "could not be started")
+
+    def _start(self, nonce: str, names: list[str]) -> dict[str, str]:
         for name in names:
             self._store.add_worker(name)
             self._mail.open(name)
             self._mail.send(name, self._welcome())
-        jobs = [Job(name, self._store.root, nonce, self._store.worker_log(name)) for name in names]
-        self._ledger.record(WorkersSubmitted(nonce, self._cluster.submit(jobs)))
+        root = self._store.root
+        return self._cluster.submit(
+            [Job(name, root, nonce, self._store.worker_log(name)) for name in names]
+        )
 
     def scan_volunteers(self) -> None:
         """Look for workers that came by themselves, now and then."""
@@ -125,12 +145,15 @@ class Crew:
     def on_hello(self, name: str, record: Hello, offset: int) -> None:
         """Take a worker in; a new token means that the one of that name was started anew."""
         worker = self._state.workers.get(name)
+        if not re.fullmatch("[0-9a-f]{8}", record.token):  # it becomes part of a path
+            return
         if worker is not None and worker.token == record.token:
+            self._ledger.send(name, self._welcome())  # it says hello again: nothing has reached it
             return
         if worker is not None and worker.attempt:
             why = "the worker was started anew"
             self._ledger.record(Unfinished(worker.attempt, "lost", time.time(), why, offset))
-        self._stillborn = 0
+        self._stillborn.clear()
         self._ledger.record(
             WorkerJoined(name, record.token, record.host, record.pid, time.time(), offset)
         )
@@ -206,11 +229,17 @@ class Crew:
             self._end(worker)
             self._lose(worker, "lost", "did not leave when it was not needed any more")
 
+    def end_starting(self) -> None:
+        """End the workers that have not said hello: they may be waiting in a queue for hours."""
+        for worker in list(self._state.workers.values()):
+            if not worker.token:
+                self._end(worker)
+                self._left(worker.name, "was not needed any more before it started")
+
     def _end(self, worker: WorkerState) -> None:
+        self._send_leave(worker.name, "not needed any more")
         if worker.job:
             self._ledger.cancel(worker.job)
-        else:
-            self._send_leave(worker.name, "not needed any more")
 
     def _send_leave(self, worker: str, reason: str) -> None:
         self._ledger.send(worker, Leave(self._ledger.segment, reason))
@@ -229,12 +258,16 @@ class Crew:
         self._dismissed.discard(worker)
 
     def _count_stillborn(self, worker: WorkerState) -> None:
-        """Workers that die before they say hello are replaced more and more slowly."""
+        """Workers that die before they say hello are replaced more and more slowly.
+
+        Those of one submission count once: they may have been killed together.
+        """
         if worker.token:
             return
-        self._stillborn += 1
-        self._submit_at = time.monotonic() + min(30.0, 0.25 * 2**self._stillborn)
-        if self._stillborn >= _STILLBORN_LIMIT:
+        self._stillborn.add(worker.nonce)
+        rounds = len(self._stillborn)
+        self._submit_at = time.monotonic() + min(30.0, 0.25 * 2**rounds)
+        if rounds >= _STILLBORN_LIMIT:
             log = self._store.worker_log(worker.name)
             tail = log.read_text("utf-8", errors="replace")[-4000:] if log.is_file() else ""
             self.failure = f"workers die as soon as they start ({log}):\n{tail}"

@@ -101,6 +101,7 @@ def run(
     store = population.store
     _create_or_check(population)
     with _lease(store) as lease, _terminate_like_interrupt():
+        _create_or_check(population)  # again: two may have created it at the same moment
         state, journal = population.new_state(), Journal(store.journal)
         for record in journal.begin():
             state.apply(record)
@@ -108,6 +109,7 @@ def run(
         head = journal.head()
         assert head is not None
         state.apply(head)
+        state.stopped = None
         controller = Controller(
             store,
             journal,

@@ -27,6 +27,8 @@ class Ledger:
         self.state = state
         self.news = time.monotonic()
         """When something was last recorded."""
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called now and then while the journal cannot be written."""
         self._journal = journal
         self._mail = mail
         self._cluster = cluster
@@ -53,32 +55,33 @@ class Ledger:
         """End a job after the next `commit`."""
         self._cancels.append(job)
 
-    def commit(self, meanwhile: Callable[[], None]) -> None:
+    def commit(self) -> None:
         """Put what was recorded on disk, then send and cancel.
 
         While the journal cannot be written (a full disk), nothing else happens: it is tried again
-        and again, with a call of `meanwhile` in between.
+        and again.
         """
         batch, self._batch = self._batch, []
         letters, self._letters = self._letters, []
         cancels, self._cancels = self._cancels, []
         if batch:
-            self._write(batch, meanwhile)
+            self._write(batch)
         for worker, letter in letters:
             self._mail.send(worker, letter)
         for job in cancels:
             self._cluster.cancel(job)
 
-    def _write(self, batch: list[JournalRecord], meanwhile: Callable[[], None]) -> None:
+    def _write(self, batch: list[JournalRecord]) -> None:
         try:
             return self._journal.append(batch)
         except OSError as error:
             self._complain(error)
         while True:
             time.sleep(_RETRY_S)
-            meanwhile()
+            self.meanwhile()
             try:
-                return self._journal.flush()
+                self._journal.flush()
+                return self._mail.forgive_silence()  # workers could not write either
             except OSError as error:
                 self._complain(error)
 

@@ -32,13 +32,16 @@ class LogWriter:
     """The one incarnation that writes a log. Safe to use from several threads."""
 
     def __init__(self, path: Path, *, durable: bool = False):
-        """Open an existing log; `durable` makes every append survive a power failure."""
+        """Open an existing log; `durable` makes every append survive a power failure.
+
+        A durable log must have no other writer.
+        """
         self.path = path
         self._durable = durable
         self._lock = threading.Lock()
         # the last writer may have died within a line: start with a newline, if anything is there
-        self._pending = b"\n" if path.stat().st_size else b""
-        self._unsynced = False
+        self._end = path.stat().st_size
+        self._pending = b"\n" if self._end else b""
 
     def append(self, records: Iterable[msgspec.Struct]) -> None:
         """Append records.
@@ -56,18 +59,26 @@ class LogWriter:
             self._write()
 
     def _write(self) -> None:
-        if not self._pending and not self._unsynced:
+        if not self._pending:
             return
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
+            if self._durable:
+                self._write_durably(fd)
             while self._pending:  # a full disk takes a part: go on from there, never write it twice
                 self._pending = self._pending[os.write(fd, self._pending) :]
-                self._unsynced = self._durable
-            if self._unsynced:
-                os.fsync(fd)
-                self._unsynced = False
         finally:
             os.close(fd)
+
+    def _write_durably(self, fd: int) -> None:
+        """Write all of it or nothing: after a failed fsync nobody knows what is on disk."""
+        os.ftruncate(fd, self._end)
+        rest = self._pending
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)
+        self._end += len(self._pending)
+        self._pending = b""
 
 
 class LogReader(Generic[R]):

@@ -97,6 +97,11 @@ class Mailroom:
         if isinstance(box.unanswered, Assign) and box.unanswered.attempt == attempt:
             box.unanswered = None
 
+    def forgive_silence(self) -> None:
+        """Begin anew to measure how long workers are silent or stand still."""
+        for box in self._boxes.values():
+            box.heard = box.progress = time.monotonic()
+
     def silence(self, worker: str) -> float:
         """Return the seconds since anything was heard of a worker."""
         return time.monotonic() - self._boxes[worker].heard

@@ -61,6 +61,10 @@ class Planner:
         self._settings = settings
         self._segment = segment
 
+    def ready(self) -> int:
+        """Return how many steps wait for a worker now."""
+        return sum(self._within_lead(m) for m in self._candidates())
+
     def plan(self) -> Plan:
         """Return what a free worker should do."""
         waiting = [s for s in self._state.open.values() if s.live is None and self._viable(s)]
@@ -133,8 +137,8 @@ class Planner:
             return self._new_decision(step.member, step.age, step.retries + 1)
         if self._all_fail():
             return Plan(failure=f"every member fails; {where} with:\n{step.error}")
-        if step.retries >= self._settings.max_restarts:
-            text = f"{where} was restarted {step.retries} times and still fails: it is given up"
+        if step.restarts >= self._settings.max_restarts:
+            text = f"{where} was restarted {step.restarts} times and still fails: it is given up"
             ended = MemberEnded(step.member, step.age, "failed")
             return Plan([Note(time.time(), text), ended], again=True)
         plan = self._new_decision(step.member, step.age, step.retries + 1)

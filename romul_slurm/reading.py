@@ -73,7 +73,9 @@ def best_dict(state: State, root: Path) -> dict[str, Any] | None:
     row = state.rows[member][age - 1]
     schedule = [step_dict(state, m, a) for m, a in state.lineage(member, age)]
     return {
-        "path": str(root / state.checkpoints[state.best]),
+        "path": str(root / state.checkpoints[state.best])
+        if state.best in state.checkpoints
+        else None,
         "member": member,
         "age": age,
         "score": row.score,

@@ -27,6 +27,7 @@ class Retention:
         self._store = store
         self._announced = dropped
         self._moved = 0
+        store.trash.mkdir(exist_ok=True)
         now = time.monotonic()
         self._trash = deque((now, path) for path in store.trash.iterdir())
 
@@ -44,7 +45,8 @@ class Retention:
         for path in self._announced:
             self._moved += 1
             target = self._store.trash / f"{time.time_ns()}-{self._moved}"
-            with contextlib.suppress(FileNotFoundError):
+            # gone already, or not ours to move: then it stays where it is
+            with contextlib.suppress(OSError):
                 (self._store.root / path).rename(target)
                 self._trash.append((time.monotonic(), target))
         self._announced = []
@@ -57,6 +59,12 @@ class Retention:
             remove(path)
             if time.monotonic() - began > _BUDGET_S:
                 break
+
+    def strays(self, needed: set[str]) -> list[str]:
+        """Return checkpoints on disk, whole or partial, that are not among those needed."""
+        root = self._store.root
+        found = (path for path in self._store.steps.glob("*/*/*/*") if path.is_dir())
+        return [name for path in found if (name := str(path.relative_to(root))) not in needed]
 
     def purge_all(self) -> None:
         """Delete all of trash/: every worker has left, nobody reads it."""

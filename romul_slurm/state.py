@@ -59,6 +59,9 @@ class OpenStep:
     age: int
     decision: Decision
     retries: int
+    """Decisions about this step that came to nothing."""
+    restarts: int = 0
+    """The same since the population was last revived."""
     attempts: int = 0
     failures: int = 0
     """Attempts without progress that ended by the task's fault."""
@@ -69,6 +72,8 @@ class OpenStep:
     error: str = ""
     live: str | None = None
     """The attempt that may be running; there is one at most."""
+    announced: int = 0
+    """Number of its last partial checkpoint."""
     progressed: bool = False
     """Whether that attempt got further than any before."""
     partials: list[str] = field(default_factory=list)
@@ -221,7 +226,6 @@ class State:
 
     def _segment(self, record: Segment) -> None:
         self.segment = record
-        self.stopped = None
 
     def _assigned(self, r: Assigned) -> None:
         if not self._consistent(r):
@@ -230,12 +234,14 @@ class State:
             old = self.open.get(r.member)
             self._close(old)
             self.open[r.member] = OpenStep(r.member, r.age, r.decision, r.retries)
-            self.open[r.member].attempts = old.attempts if old else 0
+            if old:
+                self.open[r.member].attempts = old.attempts
+                self.open[r.member].restarts = old.restarts + 1
             if r.retries:
                 self.restarted.add(r.member)
         step = self.open[r.member]
         step.attempts += 1
-        step.live, step.progressed = r.attempt, False
+        step.live, step.announced, step.progressed = r.attempt, 0, False
         parent = step.decision.parent
         path = None if parent is None else self.checkpoints.get((parent, r.age))
         self.attempts[r.attempt] = Attempt(
@@ -282,15 +288,15 @@ class State:
         self._answer(attempt, r.outbox)
         home = self.attempt_path(attempt)
         step = self.open.get(attempt.member)
-        said = sum(path.startswith(f"{home}/") for path in step.partials) if step else 0
-        unsaid = (CHECKPOINT, WRITING, WRITING_PARTIAL, partial_name(said + 1))
-        self.leftovers += [f"{home}/{name}" for name in unsaid]  # published or not, nobody was told
+        unsaid = partial_name(1 + (step.announced if step else 0))
+        names = (CHECKPOINT, WRITING, WRITING_PARTIAL, unsaid)
+        self.leftovers += [f"{home}/{name}" for name in names]  # there or not, nobody was told
         if step is None or r.attempt != step.live:
             return
         step.live = None
         step.error = r.error or step.error
         if r.ending == "orphaned" and attempt.resume:
-            step.resume = None
+            step.resume, step.safe_points = None, 0
         elif step.progressed:
             return
         elif r.ending == "failed":
@@ -309,6 +315,7 @@ class State:
             self.leftovers.append(path)
             return
         step.partials.append(path)
+        step.announced = r.number
         if r.safe_points > step.safe_points:  # progress makes what went wrong before forgotten
             step.safe_points, step.resume = r.safe_points, path
             step.failures = step.losses = 0
@@ -354,7 +361,8 @@ class State:
         self.restarted.clear()
         self.ended = {m: reason for m, reason in self.ended.items() if reason != "failed"}
         for step in self.open.values():
-            step.failures = step.losses = 0
+            step.failures = step.losses = step.restarts = 0
+        self.stopped = None
 
     def _stop(self, r: Stopped) -> None:
         self.stopped = r

@@ -86,7 +86,6 @@ class Step:
         self.hyperparameters: dict[str, Any] = dict(hyperparameters or {})
         self.interval = interval
         self.seed = seed
-        self.parent_dir = resume or parent
         self.metrics: dict[str, float] = {}
         self._home = home
         self._link = link
@@ -96,8 +95,15 @@ class Step:
         self._epochs = 0
         self._in_epoch = False
         self._safe_points = 0
+        self._source = resume or parent
         self._resume = resume
         self._directory: Path | None = None
+
+    @property
+    def parent_dir(self) -> Path | None:
+        """The directory to continue from."""
+        self._restore_counts()  # who asks for it continues it
+        return self._source
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -130,7 +136,6 @@ class Step:
             state = torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:
             raise CheckpointError(f"cannot load {path}: {error}") from error
-        self._restore_counts()
         return state
 
     def save(self, state: Any) -> None:
@@ -171,8 +176,6 @@ class Step:
         """
         if state is None:
             self._epochs = 0
-        else:
-            self._restore_counts()
         while self._epochs < self.interval:
             self._in_epoch = True
             yield self.age * self.interval + self._epochs

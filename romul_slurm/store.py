@@ -97,7 +97,7 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise `StoreError` if this process may not write here."""
-        for path in (self.root, self.journal, self.workers, self.steps, self.trash):
+        for path in (self.root, self.journal, self.workers, self.steps):
             if not os.access(path, os.W_OK):
                 raise StoreError(
                     f"cannot write to {path}: it is read-only for you. A population is run by "

@@ -11,7 +11,7 @@ BEAT_S = 2.0
 """How often a controller says that it is there."""
 
 ALIVE_S = 5.0
-"""How often a worker says that it is there, whatever its task is doing."""
+"""How often a worker says that it is there, and that its task passed a safe point."""
 
 SILENCE_S = 60.0
 """A worker of which no scheduler can tell us anything is given up after this silence."""
@@ -32,7 +32,7 @@ VIEW_S = 0.5
 """How often status.json and the terminal are refreshed."""
 
 SAFE_POINT_S = 0.2
-"""At most this often does a safe point look at files for a reason to stop, or announce progress."""
+"""At most this often does a safe point look at files for a reason to stop."""
 
 POLL_FRACTION = 0.1
 """Whoever waits polls again after this fraction of the time waited so far: the cost of a poll is

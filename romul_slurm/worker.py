@@ -95,19 +95,19 @@ class Worker:
             life = time.monotonic() - self._born
             self._say(Goodbye(self.leaving, life, self._task_s))
             return False
-        if self._queue:
-            self._perform(self._queue.pop(0))
+        if self._queue and self._welcome is not None:
+            self._perform(self._queue.pop(0), self._welcome)
         else:
             self._wait()
         return True
 
     # --- training ----------------------------------------------------------------------------
 
-    def _perform(self, assign: Assign) -> None:
+    def _perform(self, assign: Assign, terms: Welcome) -> None:
         self._current = assign.attempt
         self._say(Started(assign.attempt))
         home = self.store.root / self.store.attempt(assign.member, assign.age, assign.attempt)
-        every_s = self._welcome.checkpoint_every_s if self._welcome else float("inf")
+        every_s = terms.checkpoint_every_s
         output = contextlib.nullcontext() if self._inline else self._output.to(home / "log")
         with output:
             report = run_attempt(assign, self.store.root, home, self._get_task, every_s, self)
@@ -150,7 +150,7 @@ class Worker:
     def progress(self, safe_points: int) -> None:
         """Announce a safe point, now and then."""
         now = time.monotonic()
-        if self._current and now - self._announced >= timing.SAFE_POINT_S:
+        if self._current and now - self._announced >= timing.ALIVE_S:
             self._announced = now
             self._say(Progress(self._current, safe_points))
 
@@ -243,6 +243,13 @@ def serve(worker: Worker) -> None:
     def leave(number: int, frame: Any) -> None:
         worker.leaving = worker.leaving or f"received {signal.Signals(number).name}"
 
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    # what a task forks must end when it is told to: a pool of processes is terminated by SIGTERM
+    os.register_at_fork(after_in_child=restore)
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, leave)
     worker.run()
