@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -35,6 +37,7 @@ def _explain(config_dir: str, config_name: str, arguments: list[str]) -> Iterato
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir, version_base="1.3"):
         groups = [f"{o.key_or_group}={o.value()}" for o in overrides if _is_group(o)]
+        groups += [f"hydra.searchpath=[{_quoted(path)}]" for path in _config_dirs(arguments)]
         try:
             config = compose(config_name, groups)
         except HydraException:
@@ -42,6 +45,18 @@ def _explain(config_dir: str, config_name: str, arguments: list[str]) -> Iterato
     for override in overrides:
         if not _is_group(override) and not override.is_add():
             yield from _unknown_key(config, override.key_or_group)
+
+
+def _config_dirs(arguments: list[str]) -> list[str]:
+    """Return the directory given with Hydra's --config-dir, if any."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd")
+    given = parser.parse_known_args(arguments)[0].config_dir
+    return [str(Path(given).absolute())] if given else []
+
+
+def _quoted(path: str) -> str:
+    return "'file://" + path.replace("'", "\\'") + "'"
 
 
 def _is_group(override: Any) -> bool:

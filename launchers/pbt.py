@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from launchers.overrides import explained
+from romul_slurm.clusters import Inline
 from romul_slurm.config import register
 from romul_slurm.errors import RomulError
-from romul_slurm.launch import prepare, run
+from romul_slurm.launch import Population, prepare, run
 from romul_slurm.view import Viewer, outcome
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,17 +42,24 @@ def _main(config: DictConfig) -> float | None:
     except RomulError as error:
         sys.exit(f"romul: {error}")
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted; the workers finish what they are training and wait a while.\n"
-            "  to continue:         the same command again\n"
-            f"  to stop the workers: romul stop {shlex.quote(str(root))}",
-            file=sys.stderr,
-        )
+        print(_interrupted(population), file=sys.stderr)
         sys.exit(130)
     console.print(outcome(population, state), markup=False, highlight=False, soft_wrap=True)
     if stopped.reason == "failed":
         sys.exit(f"romul: the population failed: {stopped.text}")
     return None if state.best is None else state.rows[state.best[0]][state.best[1] - 1].score
+
+
+def _interrupted(population: Population) -> str:
+    again = "\ninterrupted; to continue: the same command again"
+    if isinstance(population.cluster, Inline):
+        return again
+    directory = shlex.quote(str(population.store.root))
+    return (
+        f"{again}\nThe workers finish what they are training, wait "
+        f"{population.cluster.patience_s:g} s for a controller, save and leave. To let them leave "
+        f"now: romul stop {directory}"
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from romul_slurm import timing
 from romul_slurm.errors import RomulError, StoreError
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import Goodbye, Hello, OutboxRecord, StopRequest
@@ -69,9 +70,13 @@ def _status(options: argparse.Namespace) -> None:
     status = read_status(store)
     if status is None:
         raise StoreError(f"{store.root} has no status yet: it was created, but nothing ran so far")
-    if status.state in ("running", "stopping") and not is_deciding(store):
+    if status.state in ("running", "stopping", "interrupted") and not is_deciding(store):
         status.state = "interrupted"
         status.reason = "nobody decides; run the same command again to continue"
+        working = set(_working(store))
+        status.workers = [w for w in status.workers if w.name in working]
+        for member in status.members:
+            member.worker = member.worker if member.worker in working else None
     if options.json:
         import msgspec
 
@@ -133,6 +138,7 @@ def _best(options: argparse.Namespace) -> None:
 
 def _stop(options: argparse.Namespace) -> None:
     store = _open(options.directory)
+    store.check_writable()
     working = _working(store)
     if not working and not is_deciding(store):
         print(f"nothing is running in {store.root}")
@@ -146,18 +152,21 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _working(store: Store) -> list[str]:
-    """Return the workers that said hello, did not say goodbye, and may be alive."""
+    """Return the workers that have not said goodbye and may be alive."""
+    return [box.parent.name for box in store.workers.glob("*/outbox.jsonl") if _may_work(box)]
+
+
+def _may_work(outbox: Path) -> bool:
+    """Judge by the first record, which says who it is, and by the last ones."""
     from romul_slurm.clusters.processes import may_live
 
-    alive = []
-    for outbox in store.workers.glob("*/outbox.jsonl"):
-        hello, last = None, None
-        for last in LogReader[OutboxRecord](outbox, OutboxRecord).read():
-            hello = last if isinstance(last, Hello) else hello
-        left = last is None or isinstance(last, Goodbye)
-        if hello is not None and not left and may_live(hello.host, hello.pid):
-            alive.append(outbox.parent.name)
-    return alive
+    hello = next(LogReader[OutboxRecord](outbox, OutboxRecord).read(), None)
+    if not isinstance(hello, Hello) or not may_live(hello.host, hello.pid):
+        return False
+    size = outbox.stat().st_size
+    last = list(LogReader[OutboxRecord](outbox, OutboxRecord, max(0, size - 4096)).read())
+    silence = time.time() - outbox.stat().st_mtime
+    return silence < timing.SILENCE_S and not any(isinstance(r, Goodbye) for r in last)
 
 
 def _work(options: argparse.Namespace) -> None:
@@ -170,7 +179,7 @@ def _work(options: argparse.Namespace) -> None:
     store.add_worker(name)
     print(f"worker {name} joins {store.root}; Ctrl-C saves and leaves", flush=True)
     if not is_deciding(store):
-        print("nobody decides there now: waiting for a controller", flush=True)
+        print("its launcher is not running: waiting for it a minute", flush=True)
     serve(Worker(store.root, name))
 
 

@@ -199,7 +199,8 @@ class Controller:
         assert r.outcome != "finished"
         self._ledger.record(Unfinished(attempt.name, r.outcome, time.time(), r.error, offset))
         if r.outcome == "failed":
-            self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)}")
+            log = f"{self.state.attempt_path(attempt)}/log"
+            self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
         elif r.outcome == "orphaned":
             self.note(f"{where(attempt)}: {r.error}: the step is decided again")
             step = self.state.open.get(attempt.member)

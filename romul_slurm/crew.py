@@ -249,7 +249,7 @@ class Crew:
         if attempt:
             now = time.time()
             self._ledger.record(Unfinished(attempt.name, ending, now, why, worker.outbox))
-            self._ledger.note(f"{where(attempt)}: attempt {ending}: {why}")
+            self._ledger.note(f"{where(attempt)}: attempt {ending}: {why}; the step is not lost")
         self._left(worker.name, why)
 
     def _left(self, worker: str, reason: str) -> None:

@@ -155,11 +155,17 @@ def _worker(state: State, name: str) -> WorkerStatus:
 def outcome(population: Population, state: State) -> str:
     """Return the last words of a run: what came out, where it is, what to do with it."""
     best, root = best_status(state), population.store.root
-    lines = []
-    if best is not None:
-        lines.append(f"best score   {number(best.score)} (member {best.member}, age {best.age})")
-        lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
-        lines.append(f"checkpoint   {root / best.checkpoint}")
+    stopped, lines = state.stopped, []
+    if stopped is not None and stopped.reason in ("stopped", "target"):
+        done = sum(map(len, state.rows))
+        lines.append(f"{stopped.reason} after {done} steps: {stopped.text}")
+    if best is None:
+        return "\n".join([*lines, f"population   {root}: no step was finished"])
+    sense = "lower" if population.minimize else "higher"
+    where = f"member {best.member}, age {best.age}; {sense} is better"
+    lines.append(f"best score   {number(best.score)} ({where})")
+    lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
+    lines.append(f"checkpoint   {root / best.checkpoint}")
     lines.append(f"population   {root}")
     quoted = shlex.quote(str(root))
     lines.append(f"more         romul best {quoted}    romul history {quoted}")

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import msgspec
 
 from romul_slurm import timing
 from romul_slurm.attempt import Output, Task, run_attempt
+from romul_slurm.errors import RomulError
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import (
     Alive,
@@ -55,6 +57,8 @@ class Worker:
         self.token = secrets.token_hex(4)
         self.leaving = ""
         """Why the worker must leave, empty while it need not; set by signal handlers too."""
+        self.steps = 0
+        """How many attempts it has made."""
         self._inline = inline
         self._inbox: LogReader[InboxRecord] = LogReader(self.store.inbox(name), InboxRecord)
         self._outbox = LogWriter(self.store.outbox(name))
@@ -111,6 +115,7 @@ class Worker:
         output = contextlib.nullcontext() if self._inline else self._output.to(home / "log")
         with output:
             report = run_attempt(assign, self.store.root, home, self._get_task, every_s, self)
+        self.steps += 1
         self._task_s += report.train_s
         self._current = None
         self._answer = report
@@ -130,7 +135,14 @@ class Worker:
                 if root not in sys.path:
                     sys.path.insert(0, root)
             config = OmegaConf.load(self.store.config)
-            self._task = instantiate(config.task.train)
+            try:
+                self._task = instantiate(config.task.train)
+            except Exception as error:
+                traceback.print_exc()
+                raise RomulError(
+                    f"the task ({config.task.train.get('_target_')}) cannot be made: "
+                    f"{_root_cause(error)}"
+                ) from error
         assert self._task is not None
         return self._task
 
@@ -237,6 +249,12 @@ class Worker:
                 self._say(Alive(time.time()))
 
 
+def _root_cause(error: BaseException) -> str:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return f"{type(error).__name__}: {error}"
+
+
 def serve(worker: Worker) -> None:
     """Run a worker as this process: signals only set a flag that the next safe point sees."""
 
@@ -253,6 +271,7 @@ def serve(worker: Worker) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, leave)
     worker.run()
+    print(f"worker {worker.name} leaves: {worker.leaving}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,9 @@ class Inline(Cluster):
         self._running.pop(job.split("@")[0], None)
 
     def wait(self, seconds: float) -> None:
+        before = sum(worker.steps for worker in self._running.values())
         for name, worker in list(self._running.items()):
             if not worker.turn():
                 del self._running[name]
+        if before == sum(worker.steps for worker in self._running.values()):
+            time.sleep(seconds)

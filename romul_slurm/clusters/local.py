@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import psutil
 
@@ -49,11 +49,16 @@ class Local(Cluster):
         return found
 
     def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
-        return {
+        known = set(jobs)
+        over = {
             job: Ended(self._fault(job))
-            for job in jobs
+            for job in known
             if processes.is_local(job) and processes.find(job) is None
         }
+        for job in self._children.keys() - known:  # said goodbye; wait for them, or they stay
+            if self._children[job].poll() is not None:
+                del self._children[job]
+        return over
 
     def unknown(self, job: str) -> bool:
         return not processes.is_local(job)
@@ -71,7 +76,7 @@ class Local(Cluster):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | self._share(),
+                env=os.environ | self._share(job.population),
                 start_new_session=True,  # Ctrl-C in the terminal is the controller's alone
             )
         name = processes.name(psutil.Process(child.pid))
@@ -85,20 +90,29 @@ class Local(Cluster):
         code = child.returncode
         return signal.strsignal(-code) or "" if -code in _FAULTS else ""
 
-    def _share(self) -> dict[str, str]:
+    def _share(self, population: Path) -> dict[str, str]:
         """Return the environment that gives a worker its part of the machine."""
         # torch would otherwise start one thread per core in every worker
         threads = str(max(1, cores() // max(1, self.size())))
         share = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         if self._gpus:
-            share["CUDA_VISIBLE_DEVICES"] = next(self._deal)
-        return {key: value for key, value in share.items() if key not in os.environ} | (
-            {"CUDA_VISIBLE_DEVICES": share["CUDA_VISIBLE_DEVICES"]} if self._gpus else {}
-        )
+            share["CUDA_VISIBLE_DEVICES"] = self._free_gpu(population)
+        return {
+            key: value
+            for key, value in share.items()
+            if key not in os.environ or key == "CUDA_VISIBLE_DEVICES"
+        }
 
-    @cached_property
-    def _deal(self) -> itertools.cycle[str]:
-        return itertools.cycle(self._gpus)
+    def _free_gpu(self, population: Path) -> str:
+        """Return the GPU that fewest live workers of the population have, whoever started them."""
+        used = dict.fromkeys(self._gpus, 0)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                words = process.cmdline()
+                if "romul_slurm.worker" in words and str(population) in words:
+                    gpu = process.environ().get("CUDA_VISIBLE_DEVICES", "")
+                    used[gpu] = used.get(gpu, 0) + 1
+        return min(self._gpus, key=lambda gpu: used[gpu])
 
     @cached_property
     def _gpus(self) -> list[str]:

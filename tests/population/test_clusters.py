@@ -76,14 +76,32 @@ def test_an_inline_worker_ends_with_its_controller_and_is_never_killed_for_it(
     assert Inline().ended([theirs])
 
 
-def test_gpus_are_dealt_out_and_cores_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_dealt_out_and_cores_divided(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cluster = Local()
     assert cluster.size() == 2
-    dealt = [cluster._share() for _ in range(3)]
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in dealt] == ["3", "5", "3"]
-    assert all(int(share["OMP_NUM_THREADS"]) >= 1 for share in dealt)
+    names = ["1.1", "1.2", "1.3"]
+    for worker in names:
+        store.add_worker(worker)
+    jobs = [Job(worker, store.root, "n", store.worker_log(worker)) for worker in names]
+    started = cluster.submit(jobs)
+
+    def gpus(worker: str) -> str:
+        pid = int(started[worker].rsplit(":", 2)[1])
+        return psutil.Process(pid).environ()["CUDA_VISIBLE_DEVICES"]
+
+    assert [gpus(worker) for worker in names] == ["3", "5", "3"]
+    cluster.cancel(started["1.2"])
+    until(lambda: cluster.ended([started["1.2"]]), "its end")
+    again = Local().submit(jobs[1:2])  # by another controller: the GPU that was given up
+    started |= again
+    assert gpus("1.2") == "5"
+    assert int(cluster._share(store.root)["OMP_NUM_THREADS"]) >= 1
+    for worker in names:
+        cluster.cancel(started[worker])
 
 
 def test_local_workers_go_on_when_the_population_continues_inline(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ALLOWED = {
     "clusters": {"clusters", "errors", "worker"},  # inline runs the worker in this process
     "step": {"errors", "layout", "store"},
     "attempt": {"errors", "records", "step"},
-    "worker": {"attempt", "log", "records", "store", "timing"},
+    "worker": {"attempt", "errors", "log", "records", "store", "timing"},
     "state": {"history", "layout", "records", "store"},
     "mailroom": {"log", "records", "store", "timing"},
     "retention": {"store", "timing"},
