@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -78,6 +79,11 @@ class Misbehaving:
         for _ in range(3000):
             print(text)
             time.sleep(0.0002)
+        return Counting()(step)
+
+    def uses_a_pool(self, step: Step) -> Any:
+        with multiprocessing.get_context("fork").Pool(1) as pool:  # terminated with SIGTERM
+            pool.map(abs, [1])
         return Counting()(step)
 
     def hangs(self, step: Step) -> Any:

@@ -94,6 +94,22 @@ def test_what_a_task_prints_is_kept_up_to_a_limit(tmp_path: Path) -> None:
     assert all(len(log) < 3_000_000 for log in logs)
 
 
+def test_a_task_may_fork_a_pool_of_processes(tmp_path: Path) -> None:
+    population = tmp_path / "population"
+    result = run(population, *SMALL, *misbehaving("uses_a_pool", everywhere=True))
+    assert result.returncode == 0, result.stderr
+    assert not notes(population)
+
+
+def test_a_task_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    population = tmp_path / "population"
+    target = "task.train._target_=tests.population.tasks.Missing"
+    result = run(population, *SMALL, "task=counting", target, "cluster.workers=1")
+    assert result.returncode == 1
+    assert "the task (tests.population.tasks.Missing) cannot be made" in result.stderr
+    assert "Missing" in notes(population)
+
+
 def test_a_task_that_hangs_is_ended_and_counts_as_failed(tmp_path: Path) -> None:
     population = tmp_path / "population"
     stall = ("population.stall_timeout_s=3", "population.max_retries=0")

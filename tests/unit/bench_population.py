@@ -1,0 +1,103 @@
+"""A controller turned by hand, with workers that are nothing but what a test writes for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from romul_slurm.algorithms import Random
+from romul_slurm.clusters import Cluster, Ended, Job
+from romul_slurm.config import PopulationConfig
+from romul_slurm.controller import Controller
+from romul_slurm.history import History
+from romul_slurm.journal import Journal
+from romul_slurm.log import LogReader, LogWriter
+from romul_slurm.planner import Planner
+from romul_slurm.records import Assign, Goodbye, Hello, InboxRecord, Report, Started
+from romul_slurm.space import Space
+from romul_slurm.state import State
+from romul_slurm.store import Store
+
+
+@dataclass(frozen=True)
+class ByHand(Cluster):
+    """A cluster whose jobs end when a test says so."""
+
+    gone: set[str] = field(default_factory=set)
+    submitted: list[str] = field(default_factory=list)
+
+    def size(self) -> int:
+        return self.workers or 0
+
+    def submit(self, jobs: list[Job]) -> dict[str, str]:
+        self.submitted.extend(job.worker for job in jobs)
+        return {job.worker: f"job {job.worker}" for job in jobs}
+
+    def find(self, nonces: Iterable[str]) -> dict[str, str]:
+        return {}
+
+    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
+        return {job: Ended() for job in jobs if job in self.gone}
+
+    def unknown(self, job: str) -> bool:
+        return False
+
+    def cancel(self, job: str) -> None:
+        self.gone.add(job)
+
+
+class Bench:
+    """A population in a directory; `controller()` starts its next incarnation."""
+
+    def __init__(self, directory: Path, **settings: Any):
+        self.store = Store(directory)
+        self.store.create("")
+        self.settings = PopulationConfig(**{"members": 2, "steps": 3, **settings})
+        self.cluster = ByHand(workers=2)
+        self.token = "0123abcd"
+        self.controller()
+
+    def controller(self) -> None:
+        """Replace the controller by one that knows only what is on disk."""
+        space = Space.parse({"x": {"type": "float", "low": 0, "high": 1}})
+        history = History(space, self.settings.members, self.settings.steps, 0)
+        self.state = State(history, self.store, minimize=False)
+        journal = Journal(self.store.journal)
+        for record in journal.begin():
+            self.state.apply(record)
+        planner = Planner(self.state, Random(), self.settings, journal.segment)
+        self.turning = Controller(
+            self.store, journal, self.state, planner, self.cluster, self.settings, []
+        )
+        self.turning._adopt()
+
+    def tick(self) -> None:
+        """Turn once, with the cluster asked every time."""
+        self.turning._crew._asked_at = self.turning._crew._submit_at = 0.0
+        self.turning.tick()
+
+    def say(self, worker: str, *records: Any) -> None:
+        """Write to a worker's outbox."""
+        LogWriter(self.store.outbox(worker)).append(records)
+
+    def hello(self, worker: str, token: str | None = None) -> None:
+        """Let a worker say hello."""
+        self.say(worker, Hello(token or self.token, "host", 1, time.time()))
+
+    def letters(self, worker: str, kind: type = Assign) -> list[Any]:
+        """Return what a worker was sent."""
+        reader = LogReader[InboxRecord](self.store.inbox(worker), InboxRecord)
+        return [record for record in reader.read() if isinstance(record, kind)]
+
+    def finish(self, worker: str, score: float = 1.0) -> None:
+        """Let a worker report its last assignment finished."""
+        attempt = self.letters(worker)[-1].attempt
+        self.say(worker, Started(attempt), Report(attempt, "finished", 0.0, 1.0, score))
+
+    def leave(self, worker: str) -> None:
+        """Let a worker say goodbye and end."""
+        self.say(worker, Goodbye("no work", 1.0, 1.0))
+        self.cluster.gone.add(f"job {worker}")
