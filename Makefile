@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 
 demo: $(STAMP)  ## Population Based Training on real data, with local workers
 	$(BIN)/python -m launchers.pbt task=digits name=demo
+	@echo 'next: . $(BIN)/activate, then romul best outputs/demo'
 
 test: $(STAMP) lint  ## every test
 	$(BIN)/python -m pytest -n 2

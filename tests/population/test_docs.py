@@ -1,0 +1,53 @@
+"""The docs do what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from romul_slurm.algorithms import Pbt, Romul
+from romul_slurm.clusters import Local
+from romul_slurm.config import PopulationConfig
+from romul_slurm.records import Finished
+from tests.population.driver import ROOT, records
+
+
+def test_your_own_training_runs_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "your-own-training.md").read_text(encoding="utf-8")
+    python, yaml = (re.search(rf"```{kind}\n(.*?)```", page, re.S) for kind in ("python", "yaml"))
+    assert python
+    assert yaml
+    (tmp_path / "mytask.py").write_text(python[1], encoding="utf-8")
+    (tmp_path / "myconf" / "task").mkdir(parents=True)
+    (tmp_path / "myconf" / "task" / "mine.yaml").write_text(yaml[1], encoding="utf-8")
+    command = re.search(r"^    python (-m launchers.pbt .*)$", page, re.M)
+    assert command
+    subprocess.run(
+        [sys.executable, *command[1].split(), "cluster.workers=2"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    (population,) = (tmp_path / "outputs").iterdir()
+    assert len(records(population, Finished)) == 80
+
+
+@pytest.mark.parametrize("settings", [PopulationConfig, Local, Pbt, Romul])
+def test_every_setting_is_in_the_docs(settings: type) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(settings):
+        assert not field.init or f"`{field.name}`" in page
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (page.parent / target).exists(), f"{page}: {target}"
