@@ -1,0 +1,243 @@
+"""Hyperparameters: their kinds, their scales and their coordinates.
+
+The coordinate of a number or of an ordered choice lies in [0, 1]; that of an unordered choice is
+the index of the choice. A constant has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from romul_slurm.errors import SpaceError
+
+_SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    "linear": (lambda v: v, lambda t: t),
+    "log": (math.log, math.exp),
+    "logit": (lambda v: math.log(v / (1 - v)), lambda t: 1 / (1 + math.exp(-t))),
+}
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One dimension of the space.
+
+    `when` maps the name of another hyperparameter to the values with which this one is present.
+    """
+
+    name: str
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, kw_only=True)
+
+    free = True
+    """Whether it has a coordinate at all."""
+    metric = True
+    """Whether its coordinate lies on a line, so that differences mean something."""
+
+    def value(self, coordinate: float) -> Any:
+        """Return what training sees at a coordinate."""
+        raise NotImplementedError
+
+    def coordinate(self, value: Any) -> float:
+        """Return the coordinate of a value; raise `SpaceError` if it is not in the range."""
+        raise NotImplementedError
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw a coordinate uniformly."""
+        return float(rng.random())
+
+    def perturb(self, coordinate: float, factor: float) -> float:
+        """Return the coordinate of the value times `factor` (Jaderberg et al. 2017, appendix A)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Float(Hyperparameter):
+    """A real number in [low, high]; scale `linear`, `log` (low > 0) or `logit` (inside (0, 1))."""
+
+    low: float
+    high: float
+    scale: str = "linear"
+
+    def __post_init__(self) -> None:
+        _check_range(self.name, self.low, self.high, self.scale)
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        to = _SCALES[self.scale][0]
+        return to(self.low), to(self.high)
+
+    def value(self, coordinate: float) -> Any:
+        low, high = self._ends
+        value = _SCALES[self.scale][1](low + coordinate * (high - low))
+        return min(max(value, self.low), self.high)
+
+    def coordinate(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpaceError(f"hyperparameter {self.name}: {value!r} is not a number")
+        if not self.low <= value <= self.high:
+            raise SpaceError(
+                f"hyperparameter {self.name}: {value!r} is outside [{self.low}, {self.high}]"
+            )
+        return self._unit(value)
+
+    def _unit(self, value: float) -> float:
+        low, high = self._ends
+        return min(max((_SCALES[self.scale][0](value) - low) / (high - low), 0.0), 1.0)
+
+    def perturb(self, coordinate: float, factor: float) -> float:
+        value = self.value(coordinate)
+        if self.scale == "logit":
+            odds = value / (1 - value) * factor
+            value = odds / (1 + odds)
+        else:
+            value *= factor
+        return self._unit(min(max(value, self.low), self.high))
+
+
+@dataclass(frozen=True)
+class Int(Hyperparameter):
+    """A whole number in [low, high]; scale `linear` or `log`.
+
+    The coordinate is not rounded, so that small steps add up; every whole number owns the stretch
+    from half below to half above it.
+    """
+
+    low: int
+    high: int
+    scale: str = "linear"
+
+    def __post_init__(self) -> None:
+        for bound in (self.low, self.high):
+            if isinstance(bound, bool) or not isinstance(bound, int):
+                raise SpaceError(
+                    f"hyperparameter {self.name}: bound {bound!r} is not a whole number"
+                )
+        if self.scale == "logit":
+            raise SpaceError(f"hyperparameter {self.name}: an int cannot have scale logit")
+        _check_range(self.name, self.low, self.high, self.scale)
+
+    @cached_property
+    def _line(self) -> Float:
+        return Float(self.name, self.low - 0.5, self.high + 0.5, self.scale)
+
+    def value(self, coordinate: float) -> Any:
+        return min(max(math.floor(self._line.value(coordinate) + 0.5), self.low), self.high)
+
+    def coordinate(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise SpaceError(f"hyperparameter {self.name}: {value!r} is not a whole number")
+        if not self.low <= value <= self.high:
+            raise SpaceError(
+                f"hyperparameter {self.name}: {value} is outside [{self.low}, {self.high}]"
+            )
+        return self._line.coordinate(value)
+
+    def perturb(self, coordinate: float, factor: float) -> float:
+        old = self.value(coordinate)
+        new = round(old * factor)
+        if new == old:  # a whole number always moves
+            new = old + (1 if factor > 1 else -1)
+        return self.coordinate(min(max(new, self.low), self.high))
+
+
+@dataclass(frozen=True)
+class Ordered(Hyperparameter):
+    """One of several choices that have an order, such as widths or levels."""
+
+    choices: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        _check_choices(self.name, self.choices)
+
+    @cached_property
+    def _index(self) -> Int:
+        return Int(self.name, 0, len(self.choices) - 1)
+
+    def value(self, coordinate: float) -> Any:
+        return self.choices[self._index.value(coordinate)]
+
+    def coordinate(self, value: Any) -> float:
+        return self._index.coordinate(_choice_index(self.name, self.choices, value))
+
+    def perturb(self, coordinate: float, factor: float) -> float:
+        index = self._index.value(coordinate) + (1 if factor > 1 else -1)
+        return self._index.coordinate(min(max(index, 0), len(self.choices) - 1))
+
+
+@dataclass(frozen=True)
+class Categorical(Hyperparameter):
+    """One of several choices without an order; a boolean is the choice of false and true."""
+
+    choices: tuple[Any, ...]
+    metric = False
+
+    def __post_init__(self) -> None:
+        _check_choices(self.name, self.choices)
+
+    def value(self, coordinate: float) -> Any:
+        return self.choices[int(coordinate)]
+
+    def coordinate(self, value: Any) -> float:
+        return float(_choice_index(self.name, self.choices, value))
+
+    def sample(self, rng: np.random.Generator) -> float:
+        return float(rng.integers(len(self.choices)))
+
+    def perturb(self, coordinate: float, factor: float) -> float:
+        return coordinate  # an unordered choice has no neighbours; it changes by resampling
+
+
+@dataclass(frozen=True)
+class Constant(Hyperparameter):
+    """A fixed value; it has no coordinate."""
+
+    constant: Any
+    free = False
+    metric = False
+
+    def value(self, coordinate: float = 0.0) -> Any:
+        return self.constant
+
+
+def _check_range(name: str, low: float, high: float, scale: str) -> None:
+    if not isinstance(scale, str) or scale not in _SCALES:
+        raise SpaceError(
+            f"hyperparameter {name}: unknown scale {scale!r}; valid are {', '.join(_SCALES)}"
+        )
+    for bound in (low, high):
+        if (
+            isinstance(bound, bool)
+            or not isinstance(bound, int | float)
+            or not math.isfinite(bound)
+        ):
+            raise SpaceError(f"hyperparameter {name}: bound {bound!r} is not a finite number")
+    if not low < high:
+        raise SpaceError(f"hyperparameter {name}: low {low} must be below high {high}")
+    if scale == "log" and low <= 0:
+        raise SpaceError(f"hyperparameter {name}: a log scale needs low > 0, got low {low}")
+    if scale == "logit" and not 0 < low < high < 1:
+        raise SpaceError(
+            f"hyperparameter {name}: a logit scale needs 0 < low < high < 1, got [{low}, {high}]"
+        )
+    if not _SCALES[scale][0](low) < _SCALES[scale][0](high):
+        raise SpaceError(f"hyperparameter {name}: [{low}, {high}] is too narrow to search in")
+
+
+def _check_choices(name: str, choices: tuple[Any, ...]) -> None:
+    if len(choices) < 2:
+        raise SpaceError(f"hyperparameter {name}: needs at least two choices, got {list(choices)}")
+    kinds = [(type(choice), choice) for choice in choices]
+    if any(kinds.index(kind) != i for i, kind in enumerate(kinds)):
+        raise SpaceError(f"hyperparameter {name}: a choice is listed twice in {list(choices)}")
+
+
+def _choice_index(name: str, choices: tuple[Any, ...], value: Any) -> int:
+    for index, choice in enumerate(choices):
+        if type(choice) is type(value) and choice == value:
+            return index
+    raise SpaceError(f"hyperparameter {name}: {value!r} is not one of {list(choices)}")
