@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from romul_slurm.status import Status
+from romul_slurm.status import MemberStatus, Status
 
 
 def summary(status: Status) -> str:
@@ -29,8 +29,8 @@ def summary(status: Status) -> str:
     return "  ".join(parts)
 
 
-def table(status: Status) -> Group:
-    """Return the members, and above them the summary."""
+def table(status: Status, rows: int | None = None) -> Group:
+    """Return the members, `rows` of them at most, and above them the summary."""
     names = sorted({name for m in status.members for name in m.hyperparameters})
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("member", "age", "score"):
@@ -39,7 +39,8 @@ def table(status: Status) -> Group:
     for name in names:  # a long name folds, so that numbers stay whole at 80 columns
         grid.add_column(escape(name), justify="right", overflow="fold", min_width=7)
     best = status.best.member if status.best else None
-    for m in status.members:
+    shown = _most_telling(status, best, rows)
+    for m in shown:
         values = [escape(_brief(m.hyperparameters.get(name, ""))) for name in names]
         grid.add_row(
             str(m.member),
@@ -50,7 +51,16 @@ def table(status: Status) -> Group:
             style="bold" if m.member == best else "",
         )
     title = f"{status.name}  ({status.task}, {status.algorithm}, {status.state})"
-    return Group(Text(title, style="bold"), Text(summary(status)), grid)
+    hidden = len(status.members) - len(shown)
+    more = [Text(f"and {hidden} more members: romul status shows all")] if hidden else []
+    return Group(Text(title, style="bold"), Text(summary(status)), grid, *more)
+
+
+def _most_telling(status: Status, best: int | None, rows: int | None) -> list[MemberStatus]:
+    """Return the members to show: the best and those that train come before those that wait."""
+    members = status.members
+    order = sorted(members, key=lambda m: (m.member != best, not m.worker, m.member))
+    return sorted(order[:rows], key=lambda m: m.member)
 
 
 def number(value: object) -> str:

@@ -17,6 +17,8 @@ from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus, w
 from romul_slurm.table import clock, number, summary, table
 
 _LINE_EVERY_S = 10.0
+_OTHER_LINES = 9
+"""Of the live table: title, summary, header, margins and what is not shown."""
 
 
 class Viewer:
@@ -56,7 +58,8 @@ class Viewer:
                 self._shown_notes = note.time
                 self._console.print(Text(f"{clock(note.time)}  {note.text}"), soft_wrap=True)
         if self._live is not None:
-            self._live.update(table(status), refresh=True)
+            rows = max(1, self._console.height - _OTHER_LINES)
+            self._live.update(table(status, rows), refresh=True)
         else:
             self._log(status, controller.state.slowest())
 

@@ -57,6 +57,24 @@ def test_no_number_is_cut_at_80_columns_with_five_hyperparameters() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_small_terminal_shows_the_best_and_who_trains_and_says_how_many_more_there_are() -> None:
+    idle = [MemberStatus(i, 7, "waiting", 0.5, i, VALUES, None) for i in range(40)]
+    idle[0].score = 0.19
+    idle[30].worker = "3.1"
+    console = Console(width=80, no_color=True)
+    with console.capture() as capture:
+        console.print(table(status(members=idle), rows=3))
+    text = capture.get()
+    assert [line.split()[0] for line in text.splitlines() if " 7 " in line and "0." in line][
+        1:
+    ] == [
+        "0",
+        "1",
+        "30",
+    ]
+    assert "and 37 more members" in text
+
+
 def test_markup_in_names_stays_text() -> None:
     member = MemberStatus(0, 1, "training", None, None, {"[bold]x": "[red]y"}, "1.1")
     text = shown(status(members=[member]), 80)
