@@ -23,7 +23,8 @@ def summary(status: Status) -> str:
         best = status.best
         parts.append(f"best {number(best.score)} (member {best.member}, age {best.age})")
     training = sum(w.state == "training" for w in status.workers)
-    parts.append(f"{training} of {len(status.workers)} workers training")
+    if status.workers:
+        parts.append(f"{training}/{len(status.workers)} workers busy")
     if status.seconds_left is not None and status.state == "running":
         parts.append(f"{duration(status.seconds_left)} left")
     return "  ".join(parts)

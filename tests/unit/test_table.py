@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 
 from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus
@@ -65,13 +67,7 @@ def test_a_small_terminal_shows_the_best_and_who_trains_and_says_how_many_more_t
     with console.capture() as capture:
         console.print(table(status(members=idle), rows=3))
     text = capture.get()
-    assert [line.split()[0] for line in text.splitlines() if " 7 " in line and "0." in line][
-        1:
-    ] == [
-        "0",
-        "1",
-        "30",
-    ]
+    assert re.findall(r"^ +(\d+) +7 ", text, re.M) == ["0", "1", "30"]
     assert "and 37 more members" in text
 
 
@@ -86,5 +82,5 @@ def test_markup_in_names_stays_text() -> None:
 def test_the_summary_says_how_far_how_good_and_how_long_still() -> None:
     text = summary(status())
     assert text == (
-        "7/20 steps  age 7  best 0.1931 (member 0, age 7)  1 of 1 workers training  1 h 01 min left"
+        "7/20 steps  age 7  best 0.1931 (member 0, age 7)  1/1 workers busy  1 h 01 min left"
     )
