@@ -29,9 +29,5 @@ class Superseded(RomulError):
     """Another controller took this population over; this one must not act any more."""
 
 
-class PopulationFailed(RomulError):
-    """No member can go on."""
-
-
 class CheckpointError(RomulError):
     """A checkpoint cannot be saved or loaded."""

@@ -322,4 +322,3 @@ class Beat(Record, frozen=True, tag="beat"):
 
 
 RequestRecord = StopRequest
-BeatRecord = Beat

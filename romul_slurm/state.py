@@ -81,13 +81,12 @@ class OpenStep:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt that has not answered yet; its step may be closed already."""
+    """An attempt that has not answered yet."""
 
     name: str
     member: int
     age: int
     worker: str
-    time: float
     parent: str | None
     resume: str | None
 
@@ -244,9 +243,7 @@ class State:
         step.live, step.announced, step.progressed = r.attempt, 0, False
         parent = step.decision.parent
         path = None if parent is None else self.checkpoints.get((parent, r.age))
-        self.attempts[r.attempt] = Attempt(
-            r.attempt, r.member, r.age, r.worker, r.time, path, r.resume
-        )
+        self.attempts[r.attempt] = Attempt(r.attempt, r.member, r.age, r.worker, path, r.resume)
         if r.worker in self.workers:
             self.workers[r.worker].attempt = r.attempt
 
