@@ -52,7 +52,7 @@ def run_attempt(
         home.mkdir(parents=True, exist_ok=True)
         with running(step):
             score = _number(task()(step))
-        finish(step, home)
+        finish(home)
         result = report("finished", score=score, metrics=_finite(step.metrics))
     except StepInterrupted:
         return report("cancelled" if link.cancelled() else "interrupted")

@@ -257,7 +257,7 @@ def running(step: Step) -> Iterator[Step]:
         _current = None
 
 
-def finish(step: Step, home: Path) -> None:
+def finish(home: Path) -> None:
     """Publish the step's checkpoint.
 
     Raises:

@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
 def saved(home: Path, state: Any) -> Path:
     """Return the checkpoint of a step that ended with this state."""
     Step(home=home).save(state)
-    finish(Step(home=home), home)
+    finish(home)
     return home / "checkpoint"
 
 
@@ -144,7 +144,7 @@ def test_a_refused_state_leaves_no_checkpoint(home: Path) -> None:
     with pytest.raises(CheckpointError):
         step.save({"a": Custom()})
     with pytest.raises(CheckpointError, match="without saving"):
-        finish(step, home)
+        finish(home)
     assert not (home / "checkpoint").exists()
 
 
@@ -382,7 +382,7 @@ def test_what_is_written_to_the_checkpoint_directory_is_the_checkpoint(home: Pat
     step = Step(home=home)
     (step.checkpoint_dir / "deep").mkdir()
     (step.checkpoint_dir / "deep" / "weights.txt").write_text("3")
-    finish(step, home)
+    finish(home)
     child = Step(parent=home / "checkpoint")
     assert (child.parent_dir / "deep" / "weights.txt").read_text() == "3"
 
@@ -399,7 +399,7 @@ def test_finishing_without_having_written_anything_says_what_to_do(home: Path) -
     step = Step(home=home)
     for _ in range(2):  # whether or not the directory was asked for
         with pytest.raises(CheckpointError, match=r"step\.save.*step\.checkpoint_dir"):
-            finish(step, home)
+            finish(home)
         assert [*step.checkpoint_dir.iterdir()] == []
 
 
