@@ -18,7 +18,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from romul_slurm.algorithms import Pbt, Random, Romul
-from romul_slurm.clusters import Inline, Local
+from romul_slurm.clusters import Inline, Local, Slurm
 from romul_slurm.errors import ConfigError
 
 _MAX_NAME = 200
@@ -132,7 +132,7 @@ def register() -> None:
     store.store(name="population_schema", node=Config)
     groups: dict[str, tuple[type, ...]] = {
         "algorithm": (Romul, Pbt, Random),
-        "cluster": (Local, Inline),
+        "cluster": (Local, Inline, Slurm),
     }
     for group, classes in groups.items():
         for cls in classes:

@@ -38,6 +38,7 @@ from romul_slurm.records import (
     RequestRecord,
     Revived,
     Saved,
+    ScaleRequest,
     Started,
     Stopped,
     Unfinished,
@@ -84,6 +85,8 @@ class Controller:
         self._requests: LogReader[RequestRecord] = LogReader(
             store.requests, RequestRecord, store.requests.stat().st_size
         )
+        self._saves = False
+        """Whether the task passes safe points within a step."""
         self._assigned = 0
         self._swept = self._ledger.segment == 1  # nobody was ever superseded
         self._closing_since = self._beat_at = self._view_at = 0.0
@@ -103,9 +106,9 @@ class Controller:
         """Take one turn."""
         self._keep_beat()
         self._retention.move()
-        ended = self._crew.ask_cluster()
+        self._crew.ask_cluster()
         self._read_mail()
-        self._crew.judge(ended)
+        self._crew.judge()
         if self.closing is None:
             self._look_for_end()
         if self.closing is None:
@@ -178,6 +181,8 @@ class Controller:
     def _on_attempt(
         self, attempt: Attempt, record: Started | Progress | Saved | Report, offset: int
     ) -> None:
+        if isinstance(record, Saved | Progress):
+            self._saves = True
         if isinstance(record, Saved):
             name, number = record.attempt, record.number
             self._ledger.record(PartialSaved(name, number, record.safe_points, offset))
@@ -210,7 +215,11 @@ class Controller:
     # --- steps -------------------------------------------------------------------------------
 
     def _assign(self) -> None:
-        for worker in self._crew.idle():
+        # a step without safe points must be finished before the worker's time is up
+        self._crew.retire(0.0 if self._saves else max(self.state.recent_s, default=0.0))
+        idle = self._crew.idle()
+        self._crew.relieve(len(idle) - self._planner.ready())
+        for worker in idle:
             if not self._give(worker):
                 return
 
@@ -237,7 +246,7 @@ class Controller:
 
     def _look_for_end(self) -> None:
         target = self._settings.target
-        if any(True for _ in self._requests.read()):
+        if self._asked_to_stop():
             self._begin_closing("stopped", "romul stop; the same command continues it")
         elif self._crew.failure:
             self._begin_closing("failed", self._crew.failure)
@@ -247,6 +256,16 @@ class Controller:
             self._begin_closing("done")
         elif target is not None and self.state.reaches(target):
             self._begin_closing("target", f"a score reached population.target={target:g}")
+
+    def _asked_to_stop(self) -> bool:
+        """Read the user's requests and carry out the others."""
+        stop = False
+        for request in self._requests.read():
+            if isinstance(request, ScaleRequest):
+                self._crew.scale(request.workers)
+            else:
+                stop = True
+        return stop
 
     def _begin_closing(
         self, reason: Literal["done", "target", "stopped", "failed"], text: str = ""

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Mapping
-from typing import Literal
 
 from romul_slurm import timing
-from romul_slurm.clusters import Cluster, Ended, Job
+from romul_slurm.clusters import Cluster, JobStatus
 from romul_slurm.config import PopulationConfig
 from romul_slurm.ledger import Ledger
 from romul_slurm.mailroom import Mailroom
 from romul_slurm.records import (
+    Cancel,
+    Ending,
     Goodbye,
     Hello,
     Leave,
+    Scaled,
     Unfinished,
     Welcome,
+    WorkerCancelled,
     WorkerJoined,
     WorkerLeft,
-    WorkersIntended,
-    WorkersSubmitted,
 )
+from romul_slurm.recruiter import Recruiter
 from romul_slurm.state import Attempt, WorkerState
 from romul_slurm.store import Store
 
 VOLUNTEER = "v-"
 """Names of workers that came by themselves (`romul work`) begin with this."""
 
-_SUBMIT_AGAIN_S = 10.0
-
-_STILLBORN_LIMIT = 5
-"""So many submissions in a row with workers that die before any says hello mean that none can."""
+_COMPLAIN_S = 60.0
+_FUTILE = 5
 
 
 class Crew:
@@ -48,8 +47,6 @@ class Crew:
         settings: PopulationConfig,
         import_roots: list[str],
     ):
-        self.failure = ""
-        """Why no worker can start, once that is certain."""
         self._store = store
         self._ledger = ledger
         self._state = ledger.state
@@ -57,34 +54,41 @@ class Crew:
         self._cluster = cluster
         self._settings = settings
         self._import_roots = import_roots
+        self._recruiter = Recruiter(store, ledger, cluster, self._prepare, self._left)
         self._requests = store.requests.stat().st_size
         self._dismissed: set[str] = set()
-        self._submitted = 0
-        self._stillborn: set[str] = set()
-        self._submit_at = 0.0
-        self._asked_at = 0.0
-        self._scanned_at = 0.0
+        self._seen: Mapping[str, JobStatus] = {}
+        self._told: set[str] = set()
+        self._asked_at = self._scanned_at = 0.0
+        self._complained_at = -_COMPLAIN_S
+
+    @property
+    def failure(self) -> str:
+        """Why no worker can start, once that is certain."""
+        return self._recruiter.failure
 
     def adopt(self) -> None:
         """Take over a predecessor's workers, and find those whose submission it never noted."""
-        found = self._cluster.find(self._state.intents)
-        for nonce, names in list(self._state.intents.items()):
-            jobs = {name: found[name] for name in names if name in found}
-            self._ledger.record(WorkersSubmitted(nonce, jobs))
-            for name in names:
-                if name not in jobs:
-                    self._left(name, "was never submitted")
         for worker in self._state.workers.values():
             self._mail.open(worker.name, worker.outbox)
             self._ledger.send(worker.name, self._welcome())
+        self._recruiter.settle()
 
     def idle(self) -> list[WorkerState]:
-        """Return the workers that wait for a step."""
+        """Return the workers that wait for a step and may be given one."""
         return [
             w
-            for w in self._state.workers.values()
-            if w.token and w.attempt is None and w.name not in self._dismissed
+            for w in self._staff()
+            if w.token and w.attempt is None and self._status(w).state != "suspended"
         ]
+
+    def _staff(self) -> list[WorkerState]:
+        """Return the workers that have not been told to leave."""
+        workers = self._state.workers.values()
+        return [w for w in workers if not w.cancelled and w.name not in self._dismissed]
+
+    def _status(self, worker: WorkerState) -> JobStatus:
+        return self._seen.get(worker.job) or JobStatus("running")
 
     # --- coming ------------------------------------------------------------------------------
 
@@ -94,42 +98,42 @@ class Crew:
         Args:
             steps: how many steps run or could run now.
         """
-        staff = [w for name, w in self._state.workers.items() if name not in self._dismissed]
-        own = sum(not w.name.startswith(VOLUNTEER) for w in staff)
-        lacking = min(self._cluster.size() - own, steps - len(staff))
-        if lacking > 0 and time.monotonic() >= self._submit_at:
-            self._submit(lacking)
+        here = [w for w in self._staff() if self._status(w).state != "suspended"]
+        own = [w for w in here if not w.name.startswith(VOLUNTEER)]
+        size = self._size()
+        lacking = min(size - len(own), steps - len(here))
+        if lacking > 0:
+            self._recruiter.submit(lacking)
+        # first who has not begun, then who waits, last who trains: that one saves before it leaves
+        for worker in sorted(own, key=_how_busy)[: max(0, len(own) - size)]:
+            self._let_go(worker, "fewer workers are wanted")
         # who has nothing to do now may have later, unless there are fewer members than workers
-        for worker in self.idle()[: max(0, len(staff) - len(self._state.runnable()))]:
-            self.dismiss(worker.name, "no step is left for this worker")
+        free = sorted((w for w in self._staff() if w.attempt is None), key=_how_busy)
+        for worker in free[: max(0, len(here) - len(self._state.runnable()))]:
+            self._let_go(worker, "no step is left for this worker")
 
-    def _submit(self, count: int) -> None:
-        nonce = f"romul-{secrets.token_hex(6)}"
-        first = self._submitted + 1
-        self._submitted += count
-        names = [f"{self._ledger.segment}.{first + i}" for i in range(count)]
-        self._ledger.record(WorkersIntended(nonce, names, time.time()))
-        self._ledger.commit()  # an intent is on disk before it is carried out
-        try:
-            started = self._start(nonce, names)
-        except OSError as error:  # a full disk, too many processes: later
-            self._submit_at = time.monotonic() + _SUBMIT_AGAIN_S
-            self._ledger.note(f"cannot start workers: {error}; trying again")
-            started = self._cluster.find([nonce])
-        self._ledger.record(WorkersSubmitted(nonce, started))
-        for name in names:
-            if name not in started:
-                self._left(name, "could not be started")
+    def _size(self) -> int:
+        scaled = self._state.scaled
+        if scaled is not None and scaled.configured == self._cluster.workers:
+            return scaled.workers
+        return self._cluster.size()
 
-    def _start(self, nonce: str, names: list[str]) -> dict[str, str]:
-        for name in names:
-            self._store.add_worker(name)
-            self._mail.open(name)
-            self._mail.send(name, self._welcome())
-        root = self._store.root
-        return self._cluster.submit(
-            [Job(name, root, nonce, self._store.worker_log(name)) for name in names]
-        )
+    def scale(self, workers: int) -> None:
+        """Keep another number of workers from now on."""
+        self._ledger.record(Scaled(workers, self._cluster.workers, time.time()))
+        self._ledger.note(f"the number of workers is now {workers}")
+
+    def _let_go(self, worker: WorkerState, reason: str) -> None:
+        if worker.token:
+            self.dismiss(worker.name, reason)
+        else:
+            self._end(worker, reason)  # it may be waiting in a queue for hours
+
+    def _prepare(self, name: str) -> None:
+        """Make a worker's mailboxes before it can exist."""
+        self._store.add_worker(name)
+        self._mail.open(name)
+        self._mail.send(name, self._welcome())
 
     def scan_volunteers(self) -> None:
         """Look for workers that came by themselves, now and then."""
@@ -153,7 +157,7 @@ class Crew:
         if worker is not None and worker.attempt:
             why = "the worker was started anew"
             self._ledger.record(Unfinished(worker.attempt, "lost", time.time(), why, offset))
-        self._stillborn.clear()
+        self._recruiter.alive()
         self._ledger.record(
             WorkerJoined(name, record.token, record.host, record.pid, time.time(), offset)
         )
@@ -170,42 +174,106 @@ class Crew:
             idle_timeout_s=self._cluster.idle_timeout_s,
             poll_s=self._cluster.poll_s,
             log_limit=int(self._settings.log_limit_mb * 1e6),
+            steps=self._cluster.steps_per_job or 0,
         )
 
     # --- going -------------------------------------------------------------------------------
 
-    def ask_cluster(self) -> Mapping[str, Ended]:
-        """Return the jobs that are certainly gone; asks only now and then."""
+    def ask_cluster(self) -> None:
+        """Ask which jobs live, now and then; the mail must be read before anybody is judged."""
         now = time.monotonic()
-        jobs = [w.job for w in self._state.workers.values() if w.job]
-        if not jobs or now - self._asked_at < timing.LIVENESS_S:
-            return {}
+        if now - self._asked_at < timing.LIVENESS_S:
+            return
         self._asked_at = now
-        return self._cluster.ended(jobs)
+        self._seen = self._cluster.look([w.job for w in self._state.workers.values() if w.job])
+        self._tell_why_waiting()
+        complaint = self._cluster.complaint()
+        if complaint and now - self._complained_at >= _COMPLAIN_S:
+            self._complained_at = now
+            self._ledger.note(f"{complaint}; trying again, workers go on meanwhile")
 
-    def judge(self, ended: Mapping[str, Ended]) -> None:
-        """Declare lost what is gone; the mail must have been read after the cluster was asked."""
+    def judge(self) -> None:
+        """Declare lost what is gone, and end what will never be of use."""
+        self._recruiter.settle()
         for worker in list(self._state.workers.values()):
-            if worker.job in ended:
-                self._count_stillborn(worker)
-                fault = ended[worker.job].fault
-                self._lose(worker, "failed" if fault else "lost", fault or "the worker vanished")
+            status = self._seen.get(worker.job)
+            if status is not None and status.state == "ended":
+                self._on_ended(worker, status)
+            elif worker.cancelled:
+                self._see_off(worker)
+            elif status is not None and self._is_news(worker, status):
+                self._on_status(worker, status)
             elif self._is_silent(worker):
-                self._send_leave(worker.name, "silent for too long")
-                self._lose(worker, "lost", f"the worker was silent for {timing.SILENCE_S:g} s")
+                self._lose(worker, "lost", "the worker was silent for too long")
             elif self._is_stalled(worker):
-                self._end(worker)
                 limit = f"population.stall_timeout_s={self._settings.stall_timeout_s:g}"
                 self._lose(worker, "failed", f"no safe point within {limit}: it was ended")
 
+    def _on_ended(self, worker: WorkerState, status: JobStatus) -> None:
+        reason = status.reason or "the worker vanished"
+        ending: Ending = "failed" if status.fault else "preempted" if status.taken else "lost"
+        if not worker.token and not status.taken and not worker.cancelled:
+            self._recruiter.stillborn(worker)
+        self._lose_attempt(worker, ending, reason)
+        self._send_leave(worker.name, reason)  # it may live on where the cluster cannot see it
+        self._left(worker.name, reason)
+
+    def _see_off(self, worker: WorkerState) -> None:
+        """Repeat that a cancelled worker has to end, until it has."""
+        if worker.job and not self._cluster.unknown(worker.job):
+            self._ledger.cancel(worker.job)
+        elif worker.nonce not in self._state.intents:
+            self._left(worker.name, "there is no job to end")
+
+    def _is_news(self, worker: WorkerState, status: JobStatus) -> bool:
+        """Whether the cluster said that after the last we heard; a queued worker may have begun."""
+        return status.asked > worker.since and status.state not in ("running", "queued")
+
+    def _on_status(self, worker: WorkerState, status: JobStatus) -> None:
+        if status.state == "suspended":
+            self._mail.forgive_silence(worker.name)
+        elif status.state == "requeued":
+            self._lose(worker, "preempted", status.reason)
+        elif status.state == "stuck":
+            self._end(worker, status.reason)
+            self._recruiter.refused(status.reason)
+
     def _is_silent(self, worker: WorkerState) -> bool:
-        """Whether silence is all we have, and it has lasted too long."""
-        unknown = not worker.job or self._cluster.unknown(worker.job)
-        return unknown and self._mail.silence(worker.name) > timing.SILENCE_S
+        """Whether silence tells more than the cluster does, and it has lasted too long."""
+        silence = self._mail.silence(worker.name)
+        if worker.nonce in self._state.intents:
+            return False
+        if not worker.job or self._cluster.unknown(worker.job):
+            return silence > timing.SILENCE_S
+        return bool(worker.token) and silence > self._cluster.silence_s()
 
     def _is_stalled(self, worker: WorkerState) -> bool:
         standstill = self._mail.standstill(worker.name)
         return worker.attempt is not None and standstill > self._settings.stall_timeout_s
+
+    def retire(self, longest_step_s: float) -> None:
+        """Let those leave whose time is too short for another step."""
+        needed = self._cluster.notice_s() + longest_step_s
+        for worker in self.idle():
+            left = self._status(worker).until - time.time()
+            if left < needed and worker.steps:  # one step is tried all the same
+                self.dismiss(worker.name, f"its job ends in {left:.0f} s")
+
+    def relieve(self, free: int) -> None:
+        """Take the steps of suspended workers away, as many as others are free to do."""
+        busy = [w for w in self._state.workers.values() if w.attempt and not w.cancelled]
+        suspended = [w for w in busy if self._status(w).state == "suspended"]
+        for worker in suspended[: max(0, free)]:
+            assert worker.attempt is not None
+            self._ledger.send(worker.name, Cancel(self._ledger.segment, worker.attempt))
+            self._lose_attempt(worker, "preempted", self._status(worker).reason)
+
+    def _tell_why_waiting(self) -> None:
+        """Say once why jobs wait, where that is not just for their turn."""
+        reasons = {s.reason for s in self._seen.values() if s.state == "queued" and s.reason}
+        for reason in sorted(reasons - self._told):
+            self._told.add(reason)
+            self._ledger.note(f"workers are waiting: {reason}")
 
     def on_goodbye(self, name: str, record: Goodbye) -> None:
         """See a worker off."""
@@ -219,58 +287,61 @@ class Crew:
 
     def dismiss(self, worker: str, reason: str) -> None:
         """Let a worker save and leave."""
-        if worker not in self._dismissed:
+        if worker not in self._dismissed and not self._state.workers[worker].cancelled:
             self._dismissed.add(worker)
             self._send_leave(worker, reason)
 
     def end_all(self) -> None:
         """End the workers that did not leave when they were told to."""
         for worker in list(self._state.workers.values()):
-            self._end(worker)
-            self._lose(worker, "lost", "did not leave when it was not needed any more")
+            if not worker.cancelled:
+                self._lose(worker, "lost", "did not leave when it was not needed any more")
 
     def end_starting(self) -> None:
         """End the workers that have not said hello: they may be waiting in a queue for hours."""
         for worker in list(self._state.workers.values()):
-            if not worker.token:
-                self._end(worker)
-                self._left(worker.name, "was not needed any more before it started")
+            if not worker.token and not worker.cancelled:
+                self._end(worker, "was not needed any more before it started")
 
-    def _end(self, worker: WorkerState) -> None:
-        self._send_leave(worker.name, "not needed any more")
-        if worker.job:
-            self._ledger.cancel(worker.job)
+    def _lose(self, worker: WorkerState, ending: Ending, why: str) -> None:
+        """Give a worker up that may still be there: it is ended."""
+        self._lose_attempt(worker, ending, why)
+        self._end(worker, why)
 
-    def _send_leave(self, worker: str, reason: str) -> None:
-        self._ledger.send(worker, Leave(self._ledger.segment, reason))
-
-    def _lose(self, worker: WorkerState, ending: Literal["failed", "lost"], why: str) -> None:
+    def _lose_attempt(self, worker: WorkerState, ending: Ending, why: str) -> None:
         attempt = self._state.attempts.get(worker.attempt or "")
         if attempt:
             now = time.time()
             self._ledger.record(Unfinished(attempt.name, ending, now, why, worker.outbox))
             self._ledger.note(f"{where(attempt)}: attempt {ending}: {why}; the step is not lost")
-        self._left(worker.name, why)
+            self._warn_of_futility(attempt)
+
+    def _warn_of_futility(self, attempt: Attempt) -> None:
+        """Preemption is nobody's fault, but steps may be too long for what jobs are given."""
+        step = self._state.open.get(attempt.member)
+        if step is not None and step.preemptions and step.preemptions % _FUTILE == 0:
+            self._ledger.note(
+                f"{where(attempt)} was preempted {step.preemptions} times without getting any "
+                f"further: shorten population.interval, or let the training pass safe points "
+                f"(step.checkpoint) more often than jobs are preempted"
+            )
+
+    def _end(self, worker: WorkerState, why: str) -> None:
+        self._send_leave(worker.name, why)
+        self._ledger.record(WorkerCancelled(worker.name, time.time(), why))
+        self._see_off(worker)
+
+    def _send_leave(self, worker: str, reason: str) -> None:
+        self._ledger.send(worker, Leave(self._ledger.segment, reason))
 
     def _left(self, worker: str, reason: str) -> None:
         self._ledger.record(WorkerLeft(worker, time.time(), reason))
         self._mail.close(worker)
         self._dismissed.discard(worker)
 
-    def _count_stillborn(self, worker: WorkerState) -> None:
-        """Workers that die before they say hello are replaced more and more slowly.
 
-        Those of one submission count once: they may have been killed together.
-        """
-        if worker.token:
-            return
-        self._stillborn.add(worker.nonce)
-        rounds = len(self._stillborn)
-        self._submit_at = time.monotonic() + min(30.0, 0.25 * 2**rounds)
-        if rounds >= _STILLBORN_LIMIT:
-            log = self._store.worker_log(worker.name)
-            tail = log.read_text("utf-8", errors="replace")[-4000:] if log.is_file() else ""
-            self.failure = f"workers die as soon as they start ({log}):\n{tail}"
+def _how_busy(worker: WorkerState) -> tuple[bool, bool]:
+    return bool(worker.token), worker.attempt is not None
 
 
 def where(attempt: Attempt) -> str:

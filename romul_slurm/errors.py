@@ -31,3 +31,19 @@ class Superseded(RomulError):
 
 class CheckpointError(RomulError):
     """A checkpoint cannot be saved or loaded."""
+
+
+class ClusterError(RomulError):
+    """A cluster did not do what it was asked to."""
+
+
+class Refused(ClusterError):
+    """The cluster will never do that, however long one waits."""
+
+
+class NotNow(ClusterError):
+    """The cluster cannot do that at the moment: a limit is reached, or there is no room."""
+
+
+class Unreachable(ClusterError):
+    """Nobody answered, so nothing is known: what was asked for may have been done all the same."""

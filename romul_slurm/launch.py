@@ -75,7 +75,7 @@ def prepare(config: DictConfig) -> Population:
         Store(Path(config.dir) / name), config, Space.parse(space), algorithm, cluster, settings
     )
     algorithm.check(population.space, settings.members, settings.steps)
-    cluster.size()
+    cluster.check()
     return population
 
 

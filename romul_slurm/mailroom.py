@@ -97,9 +97,9 @@ class Mailroom:
         if isinstance(box.unanswered, Assign) and box.unanswered.attempt == attempt:
             box.unanswered = None
 
-    def forgive_silence(self) -> None:
-        """Begin anew to measure how long workers are silent or stand still."""
-        for box in self._boxes.values():
+    def forgive_silence(self, worker: str | None = None) -> None:
+        """Begin anew to measure how long a worker, or all, are silent or stand still."""
+        for box in self._boxes.values() if worker is None else [self._boxes[worker]]:
             box.heard = box.progress = time.monotonic()
 
     def silence(self, worker: str) -> float:

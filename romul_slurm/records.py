@@ -69,15 +69,15 @@ class Finished(Record, frozen=True, tag="finished"):
     """How many bytes of the worker's outbox have been read with this record."""
 
 
-Ending = Literal["failed", "lost", "interrupted", "cancelled", "orphaned"]
+Ending = Literal["failed", "lost", "preempted", "interrupted", "cancelled", "orphaned"]
 
 
 class Unfinished(Record, frozen=True, tag="unfinished"):
     """An attempt ended without a result.
 
-    failed: the task raised, stalled or broke the worker. lost: the worker vanished. interrupted:
-    the worker had to leave. cancelled: the step did not need it any more. orphaned: what it was to
-    continue is missing.
+    failed: the task raised, stalled or broke the worker. lost: the worker vanished, and nobody
+    knows why. preempted: the cluster took the worker away. interrupted: the worker had to leave.
+    cancelled: the step did not need it any more. orphaned: what it was to continue is missing.
     """
 
     attempt: str
@@ -123,6 +123,14 @@ class WorkerJoined(Record, frozen=True, tag="worker-joined"):
     outbox: int = 0
 
 
+class WorkerCancelled(Record, frozen=True, tag="worker-cancelled"):
+    """A worker's job is to be ended, and that is repeated until the cluster says that it has."""
+
+    worker: str
+    time: float
+    reason: str
+
+
 class WorkerLeft(Record, frozen=True, tag="worker-left"):
     """A worker said goodbye or is gone."""
 
@@ -150,6 +158,15 @@ class Dropped(Record, frozen=True, tag="dropped"):
     """Directories that nothing needs any more; they go to trash/ after this is on disk."""
 
     paths: list[str]
+
+
+class Scaled(Record, frozen=True, tag="scaled"):
+    """The user wants another number of workers, until `cluster.workers` is given another value."""
+
+    workers: int
+    configured: int | None
+    """`cluster.workers` at that time."""
+    time: float
 
 
 class Note(Record, frozen=True, tag="note"):
@@ -182,7 +199,9 @@ JournalRecord = (
     | WorkersIntended
     | WorkersSubmitted
     | WorkerJoined
+    | WorkerCancelled
     | WorkerLeft
+    | Scaled
     | MemberEnded
     | CheckpointLost
     | Dropped
@@ -270,6 +289,8 @@ class Welcome(Record, frozen=True, tag="welcome"):
     poll_s: float
     log_limit: int
     """Bytes of output kept per attempt."""
+    steps: int = 0
+    """The worker leaves after so many; 0: it stays."""
 
 
 class Assign(Record, frozen=True, tag="assign"):
@@ -314,6 +335,14 @@ class StopRequest(Record, frozen=True, tag="stop"):
     by: str
 
 
+class ScaleRequest(Record, frozen=True, tag="scale"):
+    """`romul scale`: keep so many workers."""
+
+    workers: int
+    time: float
+    by: str
+
+
 class Beat(Record, frozen=True, tag="beat"):
     """A controller is there."""
 
@@ -321,4 +350,4 @@ class Beat(Record, frozen=True, tag="beat"):
     time: float
 
 
-RequestRecord = StopRequest
+RequestRecord = StopRequest | ScaleRequest

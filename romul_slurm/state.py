@@ -25,9 +25,11 @@ from romul_slurm.records import (
     Note,
     PartialSaved,
     Revived,
+    Scaled,
     Segment,
     Stopped,
     Unfinished,
+    WorkerCancelled,
     WorkerJoined,
     WorkerLeft,
     WorkersIntended,
@@ -67,6 +69,8 @@ class OpenStep:
     """Attempts without progress that ended by the task's fault."""
     losses: int = 0
     """Attempts without progress that ended without an explanation."""
+    preemptions: int = 0
+    """Attempts without progress that the cluster ended."""
     safe_points: int = 0
     resume: str | None = None
     error: str = ""
@@ -104,6 +108,10 @@ class WorkerState:
     since: float = 0.0
     attempt: str | None = None
     outbox: int = 0
+    cancelled: bool = False
+    """Its job is to be ended."""
+    steps: int = 0
+    """How many steps it has finished."""
 
 
 class State:
@@ -136,6 +144,10 @@ class State:
         self.segment: Segment | None = None
         self.gone: set[str] = set()
         """Workers that have left."""
+        self.scaled: Scaled | None = None
+        """The number of workers that was asked for while it ran."""
+        self.recent_s: deque[float] = deque(maxlen=32)
+        """Seconds that the last steps took."""
         self._appliers: dict[type, Callable[[Any], None]] = {
             Segment: self._segment,
             Assigned: self._assigned,
@@ -145,7 +157,9 @@ class State:
             WorkersIntended: self._intended,
             WorkersSubmitted: self._submitted,
             WorkerJoined: self._joined,
+            WorkerCancelled: self._cancelled,
             WorkerLeft: self._left,
+            Scaled: self._scale,
             MemberEnded: self._member_ended,
             CheckpointLost: self._checkpoint_lost,
             Dropped: self._drop,
@@ -255,6 +269,9 @@ class State:
         del self.open[attempt.member]
         self._answer(attempt, r.outbox)
         self._close(step)
+        self.recent_s.append(r.train_s)
+        if attempt.worker in self.workers:
+            self.workers[attempt.worker].steps += 1
         score = WORST if r.score is None or not math.isfinite(r.score) else r.score * self._sign
         member, age = attempt.member, attempt.age + 1
         decision = step.decision
@@ -300,6 +317,8 @@ class State:
             step.failures += 1
         elif r.ending in ("lost", "interrupted"):
             step.losses += 1
+        elif r.ending == "preempted":
+            step.preemptions += 1
 
     def _partial(self, r: PartialSaved) -> None:
         attempt = self.attempts.get(r.attempt)
@@ -315,7 +334,7 @@ class State:
         step.announced = r.number
         if r.safe_points > step.safe_points:  # progress makes what went wrong before forgotten
             step.safe_points, step.resume = r.safe_points, path
-            step.failures = step.losses = 0
+            step.failures = step.losses = step.preemptions = 0
             step.progressed = True
 
     def _intended(self, r: WorkersIntended) -> None:
@@ -333,6 +352,13 @@ class State:
         worker = self.workers.setdefault(r.worker, WorkerState(r.worker))
         worker.token, worker.host, worker.pid, worker.since = r.token, r.host, r.pid, r.time
         worker.outbox = r.outbox
+
+    def _cancelled(self, r: WorkerCancelled) -> None:
+        if r.worker in self.workers:
+            self.workers[r.worker].cancelled = True
+
+    def _scale(self, r: Scaled) -> None:
+        self.scaled = r
 
     def _left(self, r: WorkerLeft) -> None:
         self.workers.pop(r.worker, None)

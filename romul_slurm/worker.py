@@ -41,6 +41,7 @@ from romul_slurm.records import (
     RequestRecord,
     Saved,
     Started,
+    StopRequest,
     Welcome,
 )
 from romul_slurm.store import Store
@@ -76,6 +77,7 @@ class Worker:
         self._task: Task | None = None
         self._born = self._heard = self._looked = self._announced = time.monotonic()
         self._task_s = 0.0
+        self._said_goodbye = False
         self._output = Output(0)
         self._answer: Hello | Report = Hello(
             self.token, socket.gethostname(), os.getpid(), time.time()
@@ -96,8 +98,8 @@ class Worker:
         self._read_inbox()
         self._look_around()
         if self.leaving:
-            life = time.monotonic() - self._born
-            self._say(Goodbye(self.leaving, life, self._task_s))
+            if not self._said_goodbye:
+                self._say(self._goodbye())
             return False
         if self._queue and self._welcome is not None:
             self._perform(self._queue.pop(0), self._welcome)
@@ -119,10 +121,17 @@ class Worker:
         self._task_s += report.train_s
         self._current = None
         self._answer = report
-        self._say(report)
+        if terms.steps and self.steps >= terms.steps:
+            self.leaving = self.leaving or f"trained the {terms.steps} steps of its job"
+        # in one breath with goodbye, or it might be given another step in between
+        self._said_goodbye = bool(self.leaving)
+        self._say(report, *[self._goodbye()] * self._said_goodbye)
         self._idle_since = time.monotonic()
         self._repeat_pause = timing.REPEAT_S
         self._repeat_at = self._idle_since + self._repeat_pause
+
+    def _goodbye(self) -> Goodbye:
+        return Goodbye(self.leaving, time.monotonic() - self._born, self._task_s)
 
     def _get_task(self) -> Task:
         """Instantiate the task at the first step; what it keeps stays for the next ones."""
@@ -214,7 +223,7 @@ class Worker:
             if beat.segment >= self._segment:
                 self._segment = beat.segment
                 self._heard = now
-        if any(True for _ in self._requests.read()):
+        if any(isinstance(request, StopRequest) for request in self._requests.read()):
             self.leaving = self.leaving or "the user asked to stop"
         patience = self._welcome.patience_s if self._welcome else _PATIENCE_WITHOUT_WELCOME_S
         if now - self._heard > patience and not self._inline:
@@ -229,9 +238,9 @@ class Worker:
             self._repeat_pause = min(2 * self._repeat_pause, timing.REPEAT_MAX_S)
             self._repeat_at = now + self._repeat_pause
 
-    def _say(self, record: msgspec.Struct) -> None:
+    def _say(self, *records: msgspec.Struct) -> None:
         try:
-            self._outbox.append([record])
+            self._outbox.append(records)
         except FileNotFoundError:
             self.leaving = f"{self._outbox.path} is gone"
         except OSError as error:  # kept, and written with the next record
@@ -281,6 +290,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("worker")
     parser.add_argument("--nonce", default="", help="the submission's unique name")
     options = parser.parse_args(arguments)
+    if int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+        # what ran under this name may still be writing; the controller submits anew
+        sys.exit(f"worker {options.worker} was requeued by Slurm: it leaves")
     serve(Worker(options.population, options.worker))
 
 

@@ -1,7 +1,8 @@
 """Clusters: where workers run."""
 
-from romul_slurm.clusters.base import Cluster, Ended, Job
+from romul_slurm.clusters.base import Cluster, Job, JobStatus
 from romul_slurm.clusters.inline import Inline
 from romul_slurm.clusters.local import Local
+from romul_slurm.clusters.slurm import Slurm
 
-__all__ = ["Cluster", "Ended", "Inline", "Job", "Local"]
+__all__ = ["Cluster", "Inline", "Job", "JobStatus", "Local", "Slurm"]

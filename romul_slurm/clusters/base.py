@@ -2,18 +2,27 @@
 
 A cluster knows jobs and nothing of steps. A job is one worker: a process that runs `command`. The
 job's name of the cluster's own (pid or scheduler id) is text that another controller, perhaps on
-another host, can ask about.
+another host, can ask about. No method waits for a scheduler: what takes time is a future, which is
+done at a later `look`.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+FAULT_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+"""By these a program ends through its own doing; SIGKILL may have come from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Job:
     """A worker to start."""
 
     worker: str
+    """segment.submission.index; the index counts the submission's jobs from 0."""
     population: Path
     nonce: str
     """Unique name of the submission: by it a job is found whose id was never written down."""
@@ -40,14 +50,25 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A job that is no more.
+class JobStatus:
+    """What a cluster knows of a job.
 
-    `fault` says how the job broke by its own doing ("segmentation fault", "out of memory"), if
-    that is known; it is empty for a job that was killed or lost.
+    Attributes:
+        state: `queued`, `running`, `suspended` (it stands still), `requeued` (it was running and
+            is to run again: what ran is gone), `stuck` (queued for ever) or `ended`.
+        asked: when the cluster was asked, in seconds since 1970.
+        reason: why it waits or has ended, in the cluster's words; empty for what is usual.
+        fault: it broke by its own doing: a segmentation fault, too much memory.
+        taken: it ended for reasons that lie outside it: preemption, a node's failure, a cancel.
+        until: when the cluster will end it, in seconds since 1970.
     """
 
-    fault: str = ""
+    state: Literal["queued", "running", "suspended", "requeued", "stuck", "ended"]
+    asked: float = 0.0
+    reason: str = ""
+    fault: bool = False
+    taken: bool = False
+    until: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,8 @@ class Cluster(ABC):
     """Settings all clusters share, and the protocol.
 
     Attributes:
-        workers: how many workers to keep running; null picks a number for this machine.
+        workers: how many workers to keep running; null picks a number.
+        steps_per_job: a worker leaves after so many steps; null: it stays as long as it may.
         poll_s: the longest pause between two looks at the mailboxes.
         patience_s: a worker that sees no controller for so long saves, leaves and gives its
             allocation back.
@@ -63,25 +85,35 @@ class Cluster(ABC):
     """
 
     workers: int | None = None
+    steps_per_job: int | None = None
     poll_s: float = 0.02
     patience_s: float = 120.0
     idle_timeout_s: float = 600.0
+
+    def check(self) -> None:  # noqa: B027 - there may be nothing to check
+        """Raise `ConfigError` if these settings cannot work here."""
 
     @abstractmethod
     def size(self) -> int:
         """Return the number of workers to keep."""
 
     @abstractmethod
-    def submit(self, jobs: list[Job]) -> dict[str, str]:
-        """Start jobs; return worker -> name of its job."""
+    def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
+        """Start jobs of one nonce; the future is worker -> name of its job.
+
+        It fails with `Refused`, `NotNow` or `Unreachable`.
+        """
 
     @abstractmethod
-    def find(self, nonces: Iterable[str]) -> dict[str, str]:
-        """Return worker -> job for what was submitted under these names and lives."""
+    def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
+        """Find what was submitted under a name; the future is as that of `submit`.
+
+        It is done when the answer is certain, and never fails.
+        """
 
     @abstractmethod
-    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
-        """Return those of the jobs that are certainly gone; a job not returned may live."""
+    def look(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
+        """Return what is known of the jobs; of one not returned nothing is known."""
 
     @abstractmethod
     def unknown(self, job: str) -> bool:
@@ -89,11 +121,41 @@ class Cluster(ABC):
 
     @abstractmethod
     def cancel(self, job: str) -> None:
-        """End a job at once."""
+        """End a job; repeated by the caller until `look` says that it has ended."""
+
+    def batch_size(self) -> int:
+        """Return how many jobs one `submit` may have."""
+        return 1_000_000
+
+    def silence_s(self) -> float:
+        """Return how long a worker may be silent whose job is said to run."""
+        return float("inf")
+
+    def notice_s(self) -> float:
+        """Return how long before its end a job is told to leave."""
+        return 0.0
+
+    def complaint(self) -> str:
+        """Return what the user should know about the cluster now, empty if all is well."""
+        return ""
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         time.sleep(seconds)
+
+
+def resolved(value: T) -> Future[T]:
+    """Return a future that is done."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
+
+
+def failed(error: Exception) -> Future[Any]:
+    """Return a future that has failed."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 def cores() -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
 from romul_slurm.clusters import processes
-from romul_slurm.clusters.base import Cluster, Ended, Job
+from romul_slurm.clusters.base import Cluster, Job, JobStatus, resolved
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,21 @@ class Inline(Cluster):
     def size(self) -> int:
         return 1
 
-    def submit(self, jobs: list[Job]) -> dict[str, str]:
+    def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
         from romul_slurm.worker import Worker  # a worker's half of the library, needed only here
 
         for job in jobs:
             self._running[job.worker] = Worker(job.population, job.worker, inline=True)
         me = processes.name(psutil.Process())
-        return {job.worker: f"{job.worker}@{me}" for job in jobs}
+        return resolved({job.worker: f"{job.worker}@{me}" for job in jobs})
 
-    def find(self, nonces: Iterable[str]) -> dict[str, str]:
-        return {}  # what another process ran inline ended with it
+    def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
+        return resolved({})  # what another process ran inline ended with it
 
-    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
-        return {job: Ended() for job in jobs if not self.unknown(job) and self._is_over(job)}
+    def look(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
+        return {
+            job: JobStatus("ended") for job in jobs if not self.unknown(job) and self._is_over(job)
+        }
 
     def _is_over(self, job: str) -> bool:
         """Whether a worker is gone: one of this process, or one that another process ran."""

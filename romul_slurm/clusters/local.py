@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,16 @@ from pathlib import Path
 import psutil
 
 from romul_slurm.clusters import processes
-from romul_slurm.clusters.base import Cluster, Ended, Job, cores
-from romul_slurm.errors import ConfigError
-
-_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+from romul_slurm.clusters.base import (
+    FAULT_SIGNALS,
+    Cluster,
+    Job,
+    JobStatus,
+    cores,
+    failed,
+    resolved,
+)
+from romul_slurm.errors import ConfigError, NotNow
 
 
 @dataclass(frozen=True)
@@ -31,27 +38,36 @@ class Local(Cluster):
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    def size(self) -> int:
+    def check(self) -> None:
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"cluster.workers must not be negative, got {self.workers}")
+
+    def size(self) -> int:
         return len(self._gpus) or cores() if self.workers is None else self.workers
 
-    def submit(self, jobs: list[Job]) -> dict[str, str]:
-        return {job.worker: self._start(job) for job in jobs}
+    def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
+        started: dict[str, str] = {}
+        try:
+            for job in jobs:
+                started[job.worker] = self._start(job)
+        except OSError as error:  # a full disk, too many processes: later
+            if not started:
+                return failed(NotNow(f"cannot start workers: {error}"))
+        return resolved(started)
 
-    def find(self, nonces: Iterable[str]) -> dict[str, str]:
-        wanted, found = set(nonces), {}
-        for process in psutil.process_iter() if wanted else ():
+    def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
+        found = {}
+        for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 words = process.cmdline()
-                if "romul_slurm.worker" in words and words[-1] in wanted:
+                if "romul_slurm.worker" in words and words[-1] == nonce:
                     found[words[words.index("--nonce") - 1]] = processes.name(process)
-        return found
+        return resolved(found)
 
-    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
+    def look(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
         known = set(jobs)
         over = {
-            job: Ended(self._fault(job))
+            job: self._ended(job)
             for job in known
             if processes.is_local(job) and processes.find(job) is None
         }
@@ -83,12 +99,13 @@ class Local(Cluster):
         self._children[name] = child
         return name
 
-    def _fault(self, job: str) -> str:
+    def _ended(self, job: str) -> JobStatus:
         child = self._children.pop(job, None)
-        if child is None or child.poll() is None:
-            return ""
-        code = child.returncode
-        return signal.strsignal(-code) or "" if -code in _FAULTS else ""
+        number = 0 if child is None else -(child.poll() or 0)
+        fault = number in FAULT_SIGNALS
+        return JobStatus(
+            "ended", reason=signal.strsignal(number) or "" if fault else "", fault=fault
+        )
 
     def _share(self, population: Path) -> dict[str, str]:
         """Return the environment that gives a worker its part of the machine."""

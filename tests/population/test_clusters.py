@@ -23,7 +23,7 @@ from tests.population.driver import records, run, started, until, workers
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "population")
     store.create("")
-    store.add_worker("1.1")
+    store.add_worker("1.1.0")
     return store
 
 
@@ -31,32 +31,35 @@ def store(tmp_path: Path) -> Store:
 def job(store: Store) -> Iterator[str]:
     """A live local worker, as the cluster names it."""
     cluster = Local(workers=1)
-    name = cluster.submit([Job("1.1", store.root, "nonce-1", store.worker_log("1.1"))])["1.1"]
+    name = cluster.submit(
+        [Job("1.1.0", store.root, "nonce-1", store.worker_log("1.1.0"))]
+    ).result()["1.1.0"]
     yield name
     cluster.cancel(name)
 
 
 def test_a_worker_is_seen_by_any_cluster_object_of_this_host_and_found_by_nonce(job: str) -> None:
-    assert not Local().ended([job])
-    assert not Inline().ended([job])
-    assert until(lambda: Local().find(["nonce-1"]), "the worker's command line") == {"1.1": job}
-    assert not Local().find(["nonce-2"])
+    assert not Local().look([job])
+    assert not Inline().look([job])
+    found = until(lambda: Local().find("nonce-1", ["1.1.0"]).result(), "its command line")
+    assert found == {"1.1.0": job}
+    assert not Local().find("nonce-2", ["1.1.0"]).result()
 
 
 def test_a_killed_worker_is_gone_at_once_even_while_nobody_has_waited_for_it(job: str) -> None:
     os.kill(int(job.rsplit(":", 2)[1]), signal.SIGKILL)
-    until(lambda: Local().ended([job]), "its end")
+    until(lambda: Local().look([job]), "its end")
 
 
 def test_a_pid_that_was_given_out_again_is_not_the_worker(job: str) -> None:
     host, pid, start = job.rsplit(":", 2)
-    assert Local().ended([f"{host}:{pid}:{float(start) - 60}"])
+    assert Local().look([f"{host}:{pid}:{float(start) - 60}"])
 
 
 def test_of_other_hosts_nothing_is_known() -> None:
     job = f"elsewhere:{os.getpid()}:1.0"
     for cluster in (Local(), Inline()):
-        assert not cluster.ended([job])
+        assert not cluster.look([job])
         assert cluster.unknown(job)
 
 
@@ -64,16 +67,18 @@ def test_an_inline_worker_ends_with_its_controller_and_is_never_killed_for_it(
     store: Store,
 ) -> None:
     cluster = Inline()
-    job = cluster.submit([Job("1.1", store.root, "n", store.worker_log("1.1"))])["1.1"]
-    assert not cluster.ended([job])
-    assert not Local().ended([job])
+    job = cluster.submit([Job("1.1.0", store.root, "n", store.worker_log("1.1.0"))]).result()[
+        "1.1.0"
+    ]
+    assert not cluster.look([job])
+    assert not Local().look([job])
     Local().cancel(job)  # would end this very process
-    assert Inline().ended([job])  # another controller in the same process
+    assert Inline().look([job])  # another controller in the same process
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    theirs = f"1.1@{name(psutil.Process(other.pid))}"
-    assert not Inline().ended([theirs])
+    theirs = f"1.1.0@{name(psutil.Process(other.pid))}"
+    assert not Inline().look([theirs])
     other.communicate()
-    assert Inline().ended([theirs])
+    assert Inline().look([theirs])
 
 
 def test_gpus_are_dealt_out_and_cores_divided(
@@ -83,22 +88,22 @@ def test_gpus_are_dealt_out_and_cores_divided(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cluster = Local()
     assert cluster.size() == 2
-    names = ["1.1", "1.2", "1.3"]
+    names = ["1.1.0", "1.1.1", "1.1.2"]
     for worker in names:
         store.add_worker(worker)
     jobs = [Job(worker, store.root, "n", store.worker_log(worker)) for worker in names]
-    started = cluster.submit(jobs)
+    started = cluster.submit(jobs).result()
 
     def gpus(worker: str) -> str:
         pid = int(started[worker].rsplit(":", 2)[1])
         return psutil.Process(pid).environ()["CUDA_VISIBLE_DEVICES"]
 
     assert [gpus(worker) for worker in names] == ["3", "5", "3"]
-    cluster.cancel(started["1.2"])
-    until(lambda: cluster.ended([started["1.2"]]), "its end")
-    again = Local().submit(jobs[1:2])  # by another controller: the GPU that was given up
+    cluster.cancel(started["1.1.1"])
+    until(lambda: cluster.look([started["1.1.1"]]), "its end")
+    again = Local().submit(jobs[1:2]).result()  # by another controller: the GPU that was given up
     started |= again
-    assert gpus("1.2") == "5"
+    assert gpus("1.1.1") == "5"
     assert int(cluster._share(store.root)["OMP_NUM_THREADS"]) >= 1
     for worker in names:
         cluster.cancel(started[worker])

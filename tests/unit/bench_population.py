@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from romul_slurm.algorithms import Random
-from romul_slurm.clusters import Cluster, Ended, Job
+from romul_slurm.clusters import Cluster, Job, JobStatus
+from romul_slurm.clusters.base import resolved
 from romul_slurm.config import PopulationConfig
 from romul_slurm.controller import Controller
 from romul_slurm.history import History
@@ -28,19 +30,21 @@ class ByHand(Cluster):
 
     gone: set[str] = field(default_factory=set)
     submitted: list[str] = field(default_factory=list)
+    told: dict[str, JobStatus] = field(default_factory=dict)
 
     def size(self) -> int:
         return self.workers or 0
 
-    def submit(self, jobs: list[Job]) -> dict[str, str]:
+    def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
         self.submitted.extend(job.worker for job in jobs)
-        return {job.worker: f"job {job.worker}" for job in jobs}
+        return resolved({job.worker: f"job {job.worker}" for job in jobs})
 
-    def find(self, nonces: Iterable[str]) -> dict[str, str]:
-        return {}
+    def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
+        return resolved({})
 
-    def ended(self, jobs: Iterable[str]) -> Mapping[str, Ended]:
-        return {job: Ended() for job in jobs if job in self.gone}
+    def look(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
+        over = {job: JobStatus("ended") for job in jobs if job in self.gone}
+        return over | self.told
 
     def unknown(self, job: str) -> bool:
         return False
@@ -76,7 +80,7 @@ class Bench:
 
     def tick(self) -> None:
         """Turn once, with the cluster asked every time."""
-        self.turning._crew._asked_at = self.turning._crew._submit_at = 0.0
+        self.turning._crew._asked_at = self.turning._crew._recruiter._at = 0.0
         self.turning.tick()
 
     def say(self, worker: str, *records: Any) -> None:

@@ -20,45 +20,45 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_a_worker_that_reported_and_left_is_believed(bench: Bench) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    bench.finish("1.1")
-    bench.leave("1.1")
+    bench.finish("1.1.0")
+    bench.leave("1.1.0")
     bench.tick()
     assert bench.state.history.age(0) == 1
-    assert "1.1" not in bench.state.workers
+    assert "1.1.0" not in bench.state.workers
 
 
 def test_an_assignment_the_journal_has_but_nobody_sent_is_sent_by_the_next_controller(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     monkeypatch.setattr(bench.turning._mail, "send", lambda *letter: None)  # dies before that
     bench.tick()
-    assert not bench.letters("1.1")
+    assert not bench.letters("1.1.0")
     bench.controller()
-    (letter,) = bench.letters("1.1")
+    (letter,) = bench.letters("1.1.0")
     assert (letter.segment, letter.member, letter.age) == (2, 0, 0)
 
 
 def test_an_assignment_is_repeated_until_it_is_acknowledged(bench: Bench) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    bench.turning._mail._boxes["1.1"].repeat_at = 0.0
+    bench.turning._mail._boxes["1.1.0"].repeat_at = 0.0
     bench.tick()
-    assert len(bench.letters("1.1")) == 2
-    bench.say("1.1", Started(bench.letters("1.1")[0].attempt))
+    assert len(bench.letters("1.1.0")) == 2
+    bench.say("1.1.0", Started(bench.letters("1.1.0")[0].attempt))
     bench.tick()
-    bench.turning._mail._boxes["1.1"].repeat_at = 0.0
+    bench.turning._mail._boxes["1.1.0"].repeat_at = 0.0
     bench.tick()
-    assert len(bench.letters("1.1")) == 2
+    assert len(bench.letters("1.1.0")) == 2
 
 
 def test_a_report_counts_once_however_often_it_is_repeated(bench: Bench) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    bench.finish("1.1")
-    bench.finish("1.1")
+    bench.finish("1.1.0")
+    bench.finish("1.1.0")
     bench.tick()
     bench.controller()
     bench.tick()
@@ -68,40 +68,40 @@ def test_a_report_counts_once_however_often_it_is_repeated(bench: Bench) -> None
 def test_an_attempt_no_counted_journal_issued_is_told_to_stop_and_does_not_count(
     bench: Bench,
 ) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    bench.say("1.1", Started("7.1-0123abcd"), Report("7.1-0123abcd", "finished", 0.0, 1.0, 9.0))
+    bench.say("1.1.0", Started("7.1-0123abcd"), Report("7.1-0123abcd", "finished", 0.0, 1.0, 9.0))
     bench.tick()
-    assert [letter.attempt for letter in bench.letters("1.1", Cancel)] == ["7.1-0123abcd"]
+    assert [letter.attempt for letter in bench.letters("1.1.0", Cancel)] == ["7.1-0123abcd"]
     assert bench.state.best is None
 
 
 def test_a_step_whose_worker_vanished_goes_to_the_next_free_one_with_its_partial(
     bench: Bench,
 ) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    attempt = bench.letters("1.1")[0].attempt
-    bench.say("1.1", Started(attempt), Saved(attempt, 1, 5))
+    attempt = bench.letters("1.1.0")[0].attempt
+    bench.say("1.1.0", Started(attempt), Saved(attempt, 1, 5))
     bench.tick()
-    bench.cluster.gone.add("job 1.1")
-    bench.hello("1.2")
+    bench.cluster.gone.add("job 1.1.0")
+    bench.hello("1.1.1")
     bench.tick()
-    letter = bench.letters("1.2")[-1]
+    letter = bench.letters("1.1.1")[-1]
     assert (letter.member, letter.resume) == (0, f"steps/0000/m00/{attempt}/partial-1")
 
 
 def test_every_partial_that_may_have_been_published_is_dropped_with_its_attempt(
     bench: Bench,
 ) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    attempt = bench.letters("1.1")[0].attempt
+    attempt = bench.letters("1.1.0")[0].attempt
     for number in (1, 2, 3):
-        bench.say("1.1", Saved(attempt, number, number))
+        bench.say("1.1.0", Saved(attempt, number, number))
         bench.tick()
         bench.tick()
-    bench.cluster.gone.add("job 1.1")
+    bench.cluster.gone.add("job 1.1.0")
     bench.tick()
     bench.tick()
     dropped = " ".join(bench.state.dropped)
@@ -135,33 +135,33 @@ def test_workers_of_which_none_can_start_end_the_population_with_their_words(
 def test_nobody_is_submitted_for_steps_that_cannot_run_yet(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "population", synchronous=True)
     bench.tick()
-    bench.hello("1.1")
-    bench.hello("1.2")
+    bench.hello("1.1.0")
+    bench.hello("1.1.1")
     bench.tick()
-    bench.finish("1.1")
+    bench.finish("1.1.0")
     bench.tick()
-    bench.leave("1.1")  # nothing to do before the other member is done
+    bench.leave("1.1.0")  # nothing to do before the other member is done
     for _ in range(3):
         bench.tick()
-    assert bench.cluster.submitted == ["1.1", "1.2"]
-    bench.finish("1.2")
+    assert bench.cluster.submitted == ["1.1.0", "1.1.1"]
+    bench.finish("1.1.1")
     bench.tick()
-    assert bench.cluster.submitted == ["1.1", "1.2", "1.3"]
+    assert bench.cluster.submitted == ["1.1.0", "1.1.1", "1.2.0"]
 
 
 def test_a_token_that_is_no_token_becomes_no_part_of_a_path(bench: Bench) -> None:
-    bench.hello("1.1", token="../../../x")
+    bench.hello("1.1.0", token="../../../x")
     bench.tick()
-    assert not bench.letters("1.1")
+    assert not bench.letters("1.1.0")
 
 
 def test_a_worker_that_says_hello_again_is_welcomed_again(bench: Bench) -> None:
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
-    before = len(bench.letters("1.1", Welcome))
-    bench.hello("1.1")
+    before = len(bench.letters("1.1.0", Welcome))
+    bench.hello("1.1.0")
     bench.tick()
-    assert len(bench.letters("1.1", Welcome)) == before + 1
+    assert len(bench.letters("1.1.0", Welcome)) == before + 1
 
 
 def test_a_controller_that_reads_a_higher_segments_beat_leaves(bench: Bench) -> None:
@@ -174,14 +174,15 @@ def test_a_controller_that_reads_a_higher_segments_beat_leaves(bench: Bench) -> 
 def test_stopping_does_not_wait_for_workers_that_never_started(bench: Bench) -> None:
     from romul_slurm.records import StopRequest
 
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     bench.tick()
     LogWriter(bench.store.requests).append([StopRequest(0.0, "me")])
     bench.tick()
-    assert list(bench.state.workers) == ["1.1"]
-    assert "job 1.2" in bench.cluster.gone
-    assert bench.letters("1.1", Leave)
-    bench.leave("1.1")
+    assert "job 1.1.1" in bench.cluster.gone
+    bench.tick()
+    assert list(bench.state.workers) == ["1.1.0"]
+    assert bench.letters("1.1.0", Leave)
+    bench.leave("1.1.0")
     for _ in range(3):
         bench.tick()
     assert bench.state.stopped is not None
@@ -198,14 +199,14 @@ def test_while_the_journal_cannot_be_written_nobody_hears_of_anything(
     def fsync(fd: int) -> None:
         error = next(failures, None)
         if error is not None:
-            assert not bench.letters("1.1", Assign)
+            assert not bench.letters("1.1.0", Assign)
             raise error
         real(fd)
 
-    bench.hello("1.1")
+    bench.hello("1.1.0")
     monkeypatch.setattr("romul_slurm.log.os.fsync", fsync)
     monkeypatch.setattr("romul_slurm.ledger._RETRY_S", 0.0)
     bench.tick()
-    assert len(bench.letters("1.1")) == 1
+    assert len(bench.letters("1.1.0")) == 1
     bench.controller()  # what it reads back is there once
     assert bench.state.open[0].attempts == 1

@@ -1,0 +1,129 @@
+"""`cluster=slurm`: each submission of workers is one array of preemptible jobs.
+
+Slurm only says whether a worker may still be alive; what it did is in its outbox and in what it
+published. So nothing here reads a job's result, and no job is ever requeued: what ends is replaced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from romul_slurm.clusters.base import Cluster, Job, JobStatus, failed
+from romul_slurm.clusters.slurm import queue, site
+from romul_slurm.clusters.slurm.commands import check_installed
+from romul_slurm.clusters.slurm.scheduler import Scheduler
+from romul_slurm.errors import ConfigError, NotNow
+
+_AS_MANY_AS_USEFUL = 1_000_000
+
+
+@dataclass(frozen=True)
+class Slurm(Cluster):
+    """Jobs on a Slurm cluster; the parameters are submitit's.
+
+    Attributes:
+        workers: how many workers to keep alive or queued; null: one for each step that can run.
+        partition, account, qos, constraint, exclude, comment, gres: as sbatch's options.
+        gpus_per_node, cpus_per_task, mem_gb: what each worker gets.
+        timeout_min: the time limit of a worker's job.
+        signal_delay_s: so long before the limit the worker is told to save and leave.
+        setup: shell lines that the job runs first.
+        srun_args: further arguments of srun.
+        additional_parameters: further options of sbatch, by name.
+        queue_poll_s: how often squeue is called.
+    """
+
+    poll_s: float = 0.5
+    patience_s: float = 600.0
+    idle_timeout_s: float = 300.0
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    comment: str | None = None
+    gres: str | None = None
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    mem_gb: float | None = None
+    timeout_min: int = 60
+    signal_delay_s: int = 60
+    setup: list[str] = field(default_factory=list)
+    srun_args: list[str] = field(default_factory=list)
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    queue_poll_s: float = 5.0
+
+    def check(self) -> None:
+        check_installed()
+        for name, least in {"workers": 0, "timeout_min": 1, "signal_delay_s": 0}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"cluster.{name} must be at least {least}, got {value}")
+        if self.queue_poll_s <= 0:
+            raise ConfigError(f"cluster.queue_poll_s must be above 0, got {self.queue_poll_s}")
+        self._executor()
+
+    def size(self) -> int:
+        return _AS_MANY_AS_USEFUL if self.workers is None else self.workers
+
+    def batch_size(self) -> int:
+        return max(1, self._site.max_array_size)
+
+    def silence_s(self) -> float:
+        return self._site.silence_s
+
+    def notice_s(self) -> float:
+        return float(self.signal_delay_s)
+
+    def complaint(self) -> str:
+        return self._scheduler.complaint
+
+    def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
+        script = jobs[0].log.with_name("sbatch.sh")
+        try:
+            script.write_text(self._executor().script(jobs), encoding="utf-8")
+        except OSError as error:
+            return failed(NotNow(f"cannot write {script}: {error.strerror}"))
+        workers = [job.worker for job in jobs]
+        return self._scheduler.submit(script, jobs[0].nonce, workers)
+
+    def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
+        return self._scheduler.find(nonce, workers)
+
+    def look(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
+        return self._scheduler.look(job for job in jobs if not self.unknown(job))
+
+    def unknown(self, job: str) -> bool:
+        return not queue.is_job(job)
+
+    def cancel(self, job: str) -> None:
+        if not self.unknown(job):
+            self._scheduler.cancel(job)
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.02) if self._scheduler.busy else seconds)
+
+    def _executor(self) -> Any:
+        from romul_slurm.clusters.slurm.script import WorkerExecutor  # submitit, only here
+
+        own = {f.name for f in dataclasses.fields(Cluster)} | {"queue_poll_s"}
+        parameters = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.init and f.name not in own
+        }
+        return WorkerExecutor(parameters)
+
+    @cached_property
+    def _site(self) -> site.Site:
+        return site.read()
+
+    @cached_property
+    def _scheduler(self) -> Scheduler:
+        return Scheduler(self.queue_poll_s, self._site.kill_wait_s, self._site.accounting)

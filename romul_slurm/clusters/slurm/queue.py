@@ -1,0 +1,181 @@
+"""What squeue and sacct say, and what that means for a worker.
+
+The meanings follow from what a real Slurm shows when jobs die (docs/slurm.md): squeue is asked
+first and believed; sacct is only asked why, about jobs whose end squeue cannot explain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from romul_slurm.clusters.base import FAULT_SIGNALS, JobStatus
+
+_COLUMNS = {
+    "JobArrayID": 32,
+    "Name": 64,
+    "State": 24,
+    "EndTime": 24,
+    "exit_code": 12,
+    "RestartCnt": 12,
+    "Reason": 120,
+}
+"""squeue cuts values to these widths and puts nothing in between."""
+
+_ENDED = {
+    "COMPLETED": "",
+    "FAILED": "",
+    "CANCELLED": "cancelled",
+    "TIMEOUT": "reached its time limit",
+    "DEADLINE": "reached its deadline",
+    "NODE_FAIL": "its node failed",
+    "BOOT_FAIL": "its node did not boot",
+    "PREEMPTED": "preempted",
+    "OUT_OF_MEMORY": "out of memory: give workers more, cluster.mem_gb=...",
+    "REVOKED": "revoked",
+}
+_TAKEN = {"CANCELLED", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED"}
+_REQUEUED = {"REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
+
+_STUCK = {
+    "PartitionTimeLimit": "cluster.timeout_min is more than the partition allows",
+    "PartitionNodeLimit": "the partition has not so many nodes, or its limits forbid this job",
+    "BadConstraints": "no node has what cluster.constraint asks for",
+    "InvalidAccount": "cluster.account is not valid",
+    "InvalidQOS": "cluster.qos is not valid",
+    "AccountNotAllowed": "the partition does not take jobs of cluster.account",
+    "QOSNotAllowed": "the partition does not take jobs of cluster.qos",
+    "DependencyNeverSatisfied": "the job it depends on has failed",
+}
+"""Reasons for waiting that do not go away by themselves, and what they mean."""
+_STUCK_PATTERN = re.compile(r"(PerJob|PerJobLimit|WallDurationPerJobLimit)$")
+_USUAL = {"None", "Resources", "Priority", "BeginTime", "Cleaning", "Prolog", "Dependency", ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One job as squeue shows it."""
+
+    job: str
+    """nonce:id_index"""
+    state: str
+    end: float
+    exit_status: int
+    """As wait(2) returns it."""
+    restarts: int
+    reason: str
+
+
+def command(nonces: Iterable[str], user: int) -> list[str]:
+    """Return the one call that asks for all jobs of these names."""
+    columns = ",".join(f"{name}:{width}" for name, width in _COLUMNS.items())
+    names = f"--name={','.join(sorted(nonces))}"
+    # by user: slurmctld then answers with these jobs only, instead of all of the cluster's
+    return ["squeue", f"--user={user}", names, "--states=all", "-r", "-h", "-O", columns]
+
+
+def parse(text: str) -> dict[str, Row]:
+    """Return squeue's rows by job."""
+    rows = [_row(line) for line in text.splitlines() if line.strip()]
+    return {row.job: row for row in rows}
+
+
+def _row(line: str) -> Row:
+    values, at = [], 0
+    for width in _COLUMNS.values():
+        values.append(line[at : at + width].strip())
+        at += width
+    number, name, state, end, status, restarts, reason = values
+    return Row(
+        f"{name}:{number}",
+        state,
+        float(end) if end.isdigit() and int(end) else float("inf"),
+        int(status) if status.isdigit() else 0,
+        int(restarts) if restarts.isdigit() else 0,
+        reason,
+    )
+
+
+def status(row: Row, asked: float) -> JobStatus:
+    """Return what a row means."""
+    if row.state in _ENDED:
+        return _ended(row, asked)
+    if row.state in _REQUEUED or row.restarts or "requeued held" in row.reason:
+        return JobStatus("requeued", asked, "Slurm requeued its job", taken=True)
+    if row.state in ("SUSPENDED", "STOPPED"):
+        return JobStatus("suspended", asked, "Slurm suspended its job", taken=True)
+    if row.state in ("PENDING", "CONFIGURING"):
+        return _queued(row, asked)
+    return JobStatus("running", asked, until=row.end)
+
+
+def _ended(row: Row, asked: float) -> JobStatus:
+    code, number = row.exit_status >> 8, row.exit_status & 0x7F
+    number = number or max(0, code - 128)  # what srun and bash make of a signal
+    if number in FAULT_SIGNALS and row.state == "FAILED":
+        return JobStatus("ended", asked, f"killed by signal {number}", fault=True)
+    return JobStatus(
+        "ended",
+        asked,
+        _ENDED[row.state],
+        fault=row.state == "OUT_OF_MEMORY",
+        taken=row.state in _TAKEN,
+    )
+
+
+def unexplained(row: Row | None) -> bool:
+    """Whether only sacct could say why a job ended: it vanished, or something killed it."""
+    if row is None:
+        return True
+    return row.state == "FAILED" and row.exit_status & 0x7F in (0, 9)
+
+
+def _queued(row: Row, asked: float) -> JobStatus:
+    meaning = _STUCK.get(row.reason)
+    if meaning is None and _STUCK_PATTERN.search(row.reason):
+        meaning = "it asks for more than one job may have"
+    if meaning is not None:
+        return JobStatus("stuck", asked, f"Slurm says: {row.reason} ({meaning})")
+    return JobStatus("queued", asked, "" if row.reason in _USUAL else f"Slurm says: {row.reason}")
+
+
+# --- sacct -----------------------------------------------------------------------------------
+
+
+def why_command(jobs: Iterable[str]) -> list[str]:
+    """Return the call that asks how jobs and their steps ended; ids may have been given twice."""
+    ids = ",".join(sorted(job.rpartition(":")[2] for job in jobs))
+    return ["sacct", "-n", "-P", "-D", "-j", ids, "-o", "JobID,JobName,State"]
+
+
+def explain(text: str, jobs: Iterable[str], asked: float) -> dict[str, JobStatus]:
+    """Return why jobs ended, as far as sacct knows; the last record of an id is the newest."""
+    by_id = {job.rpartition(":")[2]: job for job in jobs}
+    why: dict[str, JobStatus] = {}
+    ours: set[str] = set()
+    for line in text.splitlines():
+        number, name, state, *_ = [*line.split("|"), "", ""]
+        base, _, step = number.partition(".")
+        job = by_id.get(base)
+        if job is None:
+            continue
+        if not step:
+            same = name == job.partition(":")[0]
+            ours = ours | {job} if same else ours - {job}
+        state = state.split(" ")[0]
+        if job in ours and state in _ENDED:
+            found = _ended(Row(job, state, 0, 0, 0, ""), asked)
+            if job not in why or found.fault or not why[job].fault:
+                why[job] = found
+    return why
+
+
+def is_job(job: str) -> bool:
+    """Whether a name is that of a Slurm job."""
+    return re.fullmatch(r"romul-[\w.-]+:\d+_\d+", job) is not None
+
+
+def job_name(nonce: str, array: str, index: int) -> str:
+    """Return our name of an array's job."""
+    return f"{nonce}:{array}_{index}"

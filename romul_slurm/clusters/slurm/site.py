@@ -1,0 +1,55 @@
+"""What this Slurm is like: the parts of its configuration that workers depend on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from romul_slurm.clusters.slurm.commands import Call
+from romul_slurm.errors import ClusterError
+
+_SILENCE_S = 150.0
+"""squeue may call a job running for two minutes after its node has been rebooted."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Limits and times; the defaults are Slurm's own."""
+
+    max_array_size: int = 1001
+    """Jobs that one array may have; its indices are below."""
+    kill_wait_s: float = 60.0
+    """A job that is completing is gone after this."""
+    silence_s: float = _SILENCE_S
+    """A worker may be silent for so long while its job is said to run."""
+    accounting: bool = True
+
+
+def settings(timeout_s: float = 15.0) -> dict[str, str]:
+    """Return `scontrol show config`, by name.
+
+    Raises:
+        ClusterError: slurmctld did not answer.
+    """
+    text = Call(["scontrol", "show", "config"], timeout_s).wait()
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def read() -> Site:
+    """Ask slurmctld; while it does not answer, Slurm's defaults are as good a guess as any."""
+    try:
+        found = settings()
+    except ClusterError:
+        return Site()
+    return Site(
+        max_array_size=_number(found.get("MaxArraySize"), 1001),
+        kill_wait_s=_number(found.get("KillWait"), 30) + 5.0,
+        silence_s=max(_SILENCE_S, _number(found.get("SlurmdTimeout"), 300) + 60.0),
+        accounting="none" not in found.get("AccountingStorageType", ""),
+    )
+
+
+def _number(text: str | None, default: int) -> int:
+    match = re.match(r"\d+", text or "")
+    return int(match.group()) if match else default
