@@ -19,9 +19,11 @@ from typing import Any
 from romul_slurm import timing
 from romul_slurm.errors import RomulError, StoreError
 from romul_slurm.log import LogReader, LogWriter
-from romul_slurm.records import Goodbye, Hello, OutboxRecord, StopRequest
+from romul_slurm.records import Goodbye, Hello, OutboxRecord, ScaleRequest, StopRequest
 from romul_slurm.status import controller_silence, is_deciding, read_status
 from romul_slurm.store import Store
+
+_DOCTOR = "Say what this machine or cluster offers, and what to do about it."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help=json_help
     )
     add("stop", _stop, "Let all workers save and leave; the same command continues later.")
+    add("scale", _scale, "Keep another number of workers while it runs.").add_argument(
+        "workers", type=_count, metavar="N", help="how many workers"
+    )
+    doctor = commands.add_parser("doctor", help=_DOCTOR, description=_DOCTOR)
+    doctor.add_argument("--cluster", choices=("slurm", "local"), default="local")
+    doctor.add_argument("--partition", help="the partition in question; default: all")
+    doctor.add_argument(
+        "--dir", type=Path, default=Path("outputs"), help="where populations are to be"
+    )
+    doctor.set_defaults(command=_doctor)
     add("work", _work, "Join a running population with one more worker, in this terminal.")
     return parser
 
@@ -149,6 +161,33 @@ def _stop(options: argparse.Namespace) -> None:
         while working := _working(store):
             time.sleep(0.2)
         print("all have left; the command that started the population continues it")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers")
+    return int(text)
+
+
+def _scale(options: argparse.Namespace) -> None:
+    store = _open(options.directory)
+    store.check_writable()
+    if not is_deciding(store):
+        raise StoreError(
+            f"nothing is running in {store.root}: start it with cluster.workers={options.workers}"
+        )
+    request = ScaleRequest(options.workers, time.time(), getpass.getuser())
+    LogWriter(store.requests).append([request])
+    print(
+        f"asked for {options.workers} workers, until the population is started with another "
+        f"cluster.workers. New ones are submitted now; surplus ones save and leave"
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from romul_slurm.doctor import examine
+
+    return examine(options.cluster, options.partition, options.dir)
 
 
 def _working(store: Store) -> list[str]:
