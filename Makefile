@@ -1,16 +1,16 @@
-# make demo | test | bench | lint: each makes .venv first, on a machine with nothing but Python
+# make demo | test | bench | lint | slurm-up: each makes .venv first, on a machine with only Python
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench lint slurm-up slurm-shell slurm-down slurm-packages clean
 
 demo: $(STAMP)  ## Population Based Training on real data, with local workers
 	$(BIN)/python -m launchers.pbt task=digits name=demo
 	@echo 'next: . $(BIN)/activate, then romul best outputs/demo'
 
-test: $(STAMP) lint  ## every test
+test: $(STAMP) lint slurm-packages  ## every test; those on Slurm where it can be installed
 	$(BIN)/python -m pytest -n 2
 
 bench: $(STAMP)  ## what the machinery costs, in numbers
@@ -21,6 +21,18 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+slurm-up: $(STAMP) slurm-packages  ## a Slurm of 4 nodes on this machine, in .slurm
+	$(BIN)/python -m tests.slurm up
+
+slurm-shell: $(STAMP)  ## a shell that sees it: sbatch, squeue, cluster=slurm
+	@$(BIN)/python -m tests.slurm shell
+
+slurm-down: $(STAMP)  ## stop it and all that runs in it
+	$(BIN)/python -m tests.slurm down
+
+slurm-packages: $(STAMP)  ## the programs for it, where we are root and there is apt-get
+	@$(BIN)/python -m tests.slurm packages
 
 # a build in a stamp file: an interrupted installation is done again
 $(STAMP): pyproject.toml constraints.txt

@@ -277,8 +277,7 @@ class Controller:
     def _close(self, closing: Stopped) -> None:
         """See the workers off, clean up, write the last record."""
         self._crew.end_starting()
-        for name in self.state.workers:
-            self._crew.dismiss(name, closing.reason)
+        self._crew.dismiss_all(closing.reason)
         if not self.state.workers:
             self._sweep()
             if not self._retention.busy and not self.state.droppable():

@@ -20,9 +20,9 @@ from romul_slurm.records import (
     Scaled,
     Unfinished,
     Welcome,
-    WorkerCancelled,
     WorkerJoined,
     WorkerLeft,
+    WorkerReleased,
 )
 from romul_slurm.recruiter import Recruiter
 from romul_slurm.state import Attempt, WorkerState
@@ -33,6 +33,8 @@ VOLUNTEER = "v-"
 
 _COMPLAIN_S = 60.0
 _FUTILE = 5
+_EXIT_S = 30.0
+"""A worker that has said goodbye gets so long to end: something it loaded may hang at exit."""
 
 
 class Crew:
@@ -70,6 +72,8 @@ class Crew:
     def adopt(self) -> None:
         """Take over a predecessor's workers, and find those whose submission it never noted."""
         for worker in self._state.workers.values():
+            if worker.nonce in self._state.intents:  # it may have died before it made them
+                self._store.add_worker(worker.name)
             self._mail.open(worker.name, worker.outbox)
             self._ledger.send(worker.name, self._welcome())
         self._recruiter.settle()
@@ -85,7 +89,7 @@ class Crew:
     def _staff(self) -> list[WorkerState]:
         """Return the workers that have not been told to leave."""
         workers = self._state.workers.values()
-        return [w for w in workers if not w.cancelled and w.name not in self._dismissed]
+        return [w for w in workers if not w.released and w.name not in self._dismissed]
 
     def _status(self, worker: WorkerState) -> JobStatus:
         return self._seen.get(worker.job) or JobStatus("running")
@@ -199,7 +203,7 @@ class Crew:
             status = self._seen.get(worker.job)
             if status is not None and status.state == "ended":
                 self._on_ended(worker, status)
-            elif worker.cancelled:
+            elif worker.released:
                 self._see_off(worker)
             elif status is not None and self._is_news(worker, status):
                 self._on_status(worker, status)
@@ -212,16 +216,18 @@ class Crew:
     def _on_ended(self, worker: WorkerState, status: JobStatus) -> None:
         reason = status.reason or "the worker vanished"
         ending: Ending = "failed" if status.fault else "preempted" if status.taken else "lost"
-        if not worker.token and not status.taken and not worker.cancelled:
+        if not worker.token and not status.taken and not worker.released:
             self._recruiter.stillborn(worker)
         self._lose_attempt(worker, ending, reason)
         self._send_leave(worker.name, reason)  # it may live on where the cluster cannot see it
         self._left(worker.name, reason)
 
     def _see_off(self, worker: WorkerState) -> None:
-        """Repeat that a cancelled worker has to end, until it has."""
+        """See that a released worker's job ends: at once, or some time after its goodbye."""
+        late = time.time() - worker.since > _EXIT_S or self._status(worker).state == "requeued"
         if worker.job and not self._cluster.unknown(worker.job):
-            self._ledger.cancel(worker.job)
+            if worker.cancel or late:
+                self._ledger.cancel(worker.job)
         elif worker.nonce not in self._state.intents:
             self._left(worker.name, "there is no job to end")
 
@@ -261,7 +267,7 @@ class Crew:
 
     def relieve(self, free: int) -> None:
         """Take the steps of suspended workers away, as many as others are free to do."""
-        busy = [w for w in self._state.workers.values() if w.attempt and not w.cancelled]
+        busy = [w for w in self._state.workers.values() if w.attempt and not w.released]
         suspended = [w for w in busy if self._status(w).state == "suspended"]
         for worker in suspended[: max(0, free)]:
             assert worker.attempt is not None
@@ -283,24 +289,32 @@ class Crew:
         if worker.attempt:  # given while it was leaving: it never began
             why = record.reason
             self._ledger.record(Unfinished(worker.attempt, "cancelled", time.time(), why))
-        self._left(name, record.reason)
+        if not worker.released:
+            self._ledger.record(WorkerReleased(name, time.time(), record.reason))
+            self._see_off(worker)
 
     def dismiss(self, worker: str, reason: str) -> None:
         """Let a worker save and leave."""
-        if worker not in self._dismissed and not self._state.workers[worker].cancelled:
+        if worker not in self._dismissed:
             self._dismissed.add(worker)
             self._send_leave(worker, reason)
+
+    def dismiss_all(self, reason: str) -> None:
+        """Let all workers save and leave."""
+        for worker in self._state.workers.values():
+            if not worker.released:
+                self.dismiss(worker.name, reason)
 
     def end_all(self) -> None:
         """End the workers that did not leave when they were told to."""
         for worker in list(self._state.workers.values()):
-            if not worker.cancelled:
+            if not worker.released:
                 self._lose(worker, "lost", "did not leave when it was not needed any more")
 
     def end_starting(self) -> None:
         """End the workers that have not said hello: they may be waiting in a queue for hours."""
         for worker in list(self._state.workers.values()):
-            if not worker.token and not worker.cancelled:
+            if not worker.token and not worker.released:
                 self._end(worker, "was not needed any more before it started")
 
     def _lose(self, worker: WorkerState, ending: Ending, why: str) -> None:
@@ -328,7 +342,7 @@ class Crew:
 
     def _end(self, worker: WorkerState, why: str) -> None:
         self._send_leave(worker.name, why)
-        self._ledger.record(WorkerCancelled(worker.name, time.time(), why))
+        self._ledger.record(WorkerReleased(worker.name, time.time(), why, cancel=True))
         self._see_off(worker)
 
     def _send_leave(self, worker: str, reason: str) -> None:

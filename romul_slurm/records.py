@@ -123,16 +123,18 @@ class WorkerJoined(Record, frozen=True, tag="worker-joined"):
     outbox: int = 0
 
 
-class WorkerCancelled(Record, frozen=True, tag="worker-cancelled"):
-    """A worker's job is to be ended, and that is repeated until the cluster says that it has."""
+class WorkerReleased(Record, frozen=True, tag="worker-released"):
+    """A worker is not counted on any more, but its job may still be there."""
 
     worker: str
     time: float
     reason: str
+    cancel: bool = False
+    """Its job is to be ended, which is repeated until the cluster says that it has."""
 
 
 class WorkerLeft(Record, frozen=True, tag="worker-left"):
-    """A worker said goodbye or is gone."""
+    """A worker is gone, and so is its job."""
 
     worker: str
     time: float
@@ -199,7 +201,7 @@ JournalRecord = (
     | WorkersIntended
     | WorkersSubmitted
     | WorkerJoined
-    | WorkerCancelled
+    | WorkerReleased
     | WorkerLeft
     | Scaled
     | MemberEnded

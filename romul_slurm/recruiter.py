@@ -115,7 +115,7 @@ class Recruiter:
 
     def refused(self, reason: str) -> None:
         """The cluster will not start such workers: the end, unless others are at work."""
-        if any(worker.token for worker in self._state.workers.values()):
+        if any(worker.token and not worker.released for worker in self._state.workers.values()):
             self._ledger.note(f"no more workers: {reason}")
             self._postpone()
         else:

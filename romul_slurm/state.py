@@ -29,9 +29,9 @@ from romul_slurm.records import (
     Segment,
     Stopped,
     Unfinished,
-    WorkerCancelled,
     WorkerJoined,
     WorkerLeft,
+    WorkerReleased,
     WorkersIntended,
     WorkersSubmitted,
 )
@@ -108,7 +108,9 @@ class WorkerState:
     since: float = 0.0
     attempt: str | None = None
     outbox: int = 0
-    cancelled: bool = False
+    released: bool = False
+    """It is not counted on any more."""
+    cancel: bool = False
     """Its job is to be ended."""
     steps: int = 0
     """How many steps it has finished."""
@@ -157,7 +159,7 @@ class State:
             WorkersIntended: self._intended,
             WorkersSubmitted: self._submitted,
             WorkerJoined: self._joined,
-            WorkerCancelled: self._cancelled,
+            WorkerReleased: self._released,
             WorkerLeft: self._left,
             Scaled: self._scale,
             MemberEnded: self._member_ended,
@@ -353,9 +355,11 @@ class State:
         worker.token, worker.host, worker.pid, worker.since = r.token, r.host, r.pid, r.time
         worker.outbox = r.outbox
 
-    def _cancelled(self, r: WorkerCancelled) -> None:
-        if r.worker in self.workers:
-            self.workers[r.worker].cancelled = True
+    def _released(self, r: WorkerReleased) -> None:
+        worker = self.workers.get(r.worker)
+        if worker is not None:
+            worker.released, worker.since = True, r.time
+            worker.cancel = worker.cancel or r.cancel
 
     def _scale(self, r: Scaled) -> None:
         self.scaled = r

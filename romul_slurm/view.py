@@ -96,7 +96,7 @@ class Viewer:
             seconds_left=self._seconds_left(done, total),
             best=best_status(state),
             members=[_member(state, m) for m in range(state.history.members)],
-            workers=[_worker(state, name) for name in state.workers],
+            workers=[_worker(state, name) for name, w in state.workers.items() if not w.released],
             notes=[note.text for note in state.notes][-10:],
         )
 
