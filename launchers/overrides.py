@@ -70,7 +70,7 @@ def _unknown_key(config: DictConfig, key: str) -> Iterator[str]:
     node: Any = config
     trail: list[str] = []
     for part in key.split("."):
-        if part == "hydra" or not isinstance(node, DictConfig):
+        if part.split("/")[0] == "hydra" or not isinstance(node, DictConfig):
             return
         if part not in node:
             valid = [str(name) for name in node if name != "_target_"]

@@ -81,9 +81,7 @@ class Crew:
     def idle(self) -> list[WorkerState]:
         """Return the workers that wait for a step and may be given one."""
         return [
-            w
-            for w in self._staff()
-            if w.token and w.attempt is None and self._status(w).state != "suspended"
+            w for w in self._staff() if w.token and w.attempt is None and not self._hindrance(w)
         ]
 
     def _staff(self) -> list[WorkerState]:
@@ -266,13 +264,26 @@ class Crew:
                 self.dismiss(worker.name, f"its job ends in {left:.0f} s")
 
     def relieve(self, free: int) -> None:
-        """Take the steps of suspended workers away, as many as others are free to do."""
+        """Take steps away from workers that do not get on, as many as others are free to do.
+
+        That is no verdict: who comes back is told to leave the step, and may have another.
+        """
         busy = [w for w in self._state.workers.values() if w.attempt and not w.released]
-        suspended = [w for w in busy if self._status(w).state == "suspended"]
-        for worker in suspended[: max(0, free)]:
+        hindered = [w for w in busy if self._hindrance(w)]
+        for worker in hindered[: max(0, free)]:
             assert worker.attempt is not None
             self._ledger.send(worker.name, Cancel(self._ledger.segment, worker.attempt))
-            self._lose_attempt(worker, "preempted", self._status(worker).reason)
+            suspended = self._status(worker).state == "suspended"
+            self._lose_attempt(
+                worker, "preempted" if suspended else "lost", self._hindrance(worker)
+            )
+
+    def _hindrance(self, worker: WorkerState) -> str:
+        """Return why a worker seems not to get on, empty if all is well."""
+        if self._status(worker).state == "suspended":
+            return self._status(worker).reason
+        silent = worker.token and self._mail.silence(worker.name) > timing.SILENCE_S
+        return f"the worker was silent for {timing.SILENCE_S:g} s" if silent else ""
 
     def _tell_why_waiting(self) -> None:
         """Say once why jobs wait, where that is not just for their turn."""

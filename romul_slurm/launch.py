@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -194,7 +196,11 @@ def _holder(store: Store) -> str:
 
 @contextlib.contextmanager
 def _terminate_like_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the controller as Ctrl-C does: at once, with a word, losing nothing."""
+    """Let SIGTERM end the controller as Ctrl-C does: at once, with a word, losing nothing.
+
+    But not where the controller is itself a Slurm job: there SIGTERM announces a preemption, and
+    Slurm requeues only a job that is still running when it comes. It decides until it is killed.
+    """
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -202,7 +208,8 @@ def _terminate_like_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no signals are handled there
         yield
         return
-    old = signal.signal(signal.SIGTERM, interrupt)
+    in_job = "SLURM_JOB_ID" in os.environ and not sys.stdin.isatty()
+    old = signal.signal(signal.SIGTERM, signal.SIG_IGN if in_job else interrupt)
     try:
         yield
     finally:

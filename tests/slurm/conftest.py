@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.population.driver import decisions, run
 from tests.slurm.lab import Lab, missing
 from tests.slurm.packages import complaint
+from tests.slurm.populations import overrides
 
 LabOf = Callable[..., Lab]
 
@@ -61,3 +63,13 @@ def lab_of(_labs: dict[str, Lab], tmp_path_factory: pytest.TempPathFactory) -> I
 def lab(lab_of: LabOf) -> Lab:
     """Return the cluster for tests that want nothing special: without accounting."""
     return lab_of()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Return what is decided when nothing happens, whatever the cluster."""
+    population = tmp_path_factory.mktemp("calm") / "population"
+    settings = [*overrides("warm"), "task.train.seconds=0", "cluster=local", "cluster.workers=2"]
+    settings = [s for s in settings if not s.startswith(("cluster.gpus", "cluster.queue"))]
+    assert run(population, *settings).returncode == 0
+    return decisions(population)

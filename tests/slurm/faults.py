@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from romul_slurm.records import WorkerReleased
 from tests.population.driver import until
 from tests.slurm.lab import CommandFailed, Lab
 from tests.slurm.populations import Population
@@ -30,7 +30,15 @@ def _between(population: Population, strike: Callable[[int], None], times: int =
         strike(number)
         struck += 1
         total = population.finished() + 3
+        _pause(population)
     return struck
+
+
+def _pause(population: Population) -> None:
+    """Let the rest of the time between two strikes pass."""
+    limit = time.monotonic() + population.pause_s
+    while not population.over and time.monotonic() < limit:
+        time.sleep(0.1)
 
 
 def _running(lab: Lab, population: Population) -> list[str]:
@@ -189,7 +197,7 @@ def controller_killed(lab: Lab, population: Population) -> int:
 
 
 def two_controllers(lab: Lab, population: Population) -> int:
-    """A second controller is started while the first decides; then the first is frozen and thaws."""
+    """A second controller is started while the first decides."""
 
     def strike(number: int) -> None:
         second = Population(lab, population.directory, population.settings)
@@ -199,8 +207,13 @@ def two_controllers(lab: Lab, population: Population) -> int:
     return _between(population, strike, 2)
 
 
-def everything(lab: Lab, population: Population) -> int:
-    """Any of it, in a seeded order."""
-    rng = random.Random(0)
-    faults: list[Fault] = [preempted, killed, cancelled, controller_killed]
-    return sum(rng.choice(faults)(lab, population) for _ in range(3))
+def slurmdbd_down(lab: Lab, population: Population) -> int:
+    """Accounting stops answering, and workers die."""
+    lab.kill("slurmdbd")
+    return killed(lab, population)
+
+
+def time_up(lab: Lab, population: Population) -> int:
+    """Nothing is done to them: jobs reach their time limit by themselves."""
+    until(lambda: population.over, "the end", 150)
+    return sum("SIGUSR2" in r.reason for r in population.records(WorkerReleased))

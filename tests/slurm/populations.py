@@ -54,7 +54,8 @@ class Population:
         self.directory = directory
         self.settings = settings
         self.process: subprocess.Popen[str] | None = None
-        self.output = ""
+        self.pause_s = 0.0
+        """The least time between two faults."""
 
     def start(self) -> None:
         """Start the controller, or another one."""
