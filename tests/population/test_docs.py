@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from romul_slurm.algorithms import Pbt, Romul
-from romul_slurm.clusters import Local
+from romul_slurm.clusters import Local, Slurm
 from romul_slurm.config import PopulationConfig
 from romul_slurm.records import Finished
 from tests.population.driver import ROOT, records
@@ -39,7 +39,7 @@ def test_your_own_training_runs_as_the_page_says(tmp_path: Path) -> None:
     assert len(records(population, Finished)) == 80
 
 
-@pytest.mark.parametrize("settings", [PopulationConfig, Local, Pbt, Romul])
+@pytest.mark.parametrize("settings", [PopulationConfig, Local, Slurm, Pbt, Romul])
 def test_every_setting_is_in_the_docs(settings: type) -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     for field in dataclasses.fields(settings):
