@@ -14,8 +14,8 @@ ALIVE_S = 5.0
 """How often a worker says that it is there, and that its task passed a safe point."""
 
 SILENCE_S = 60.0
-"""After this silence a worker's step is given to one that is free, and a worker is given up of which
-no scheduler can tell us anything."""
+"""After this silence a worker's step is given to one that is free, and one of which no scheduler can
+tell us anything is given up."""
 
 REPEAT_S = 2.0
 """An assignment or a report is repeated until answered, at first after this long, then doubling."""

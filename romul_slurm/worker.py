@@ -290,7 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("worker")
     parser.add_argument("--nonce", default="", help="the submission's unique name")
     options = parser.parse_args(arguments)
-    if int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+    own_job = os.environ.get("SLURM_JOB_NAME") == options.nonce
+    if own_job and int(os.environ.get("SLURM_RESTART_COUNT") or 0):
         # what ran under this name may still be writing; the controller submits anew
         sys.exit(f"worker {options.worker} was requeued by Slurm: it leaves")
     serve(Worker(options.population, options.worker))

@@ -81,6 +81,25 @@ def test_an_inline_worker_ends_with_its_controller_and_is_never_killed_for_it(
     assert Inline().look([theirs])
 
 
+def test_a_worker_that_slurm_requeued_leaves_and_writes_nothing(store: Store) -> None:
+    job = Job("1.1.0", store.root, "romul-x-1", store.worker_log("1.1.0"))
+    requeued = {"SLURM_RESTART_COUNT": "1", "SLURM_JOB_NAME": "romul-x-1"}
+    left = subprocess.run(
+        job.command(), env=os.environ | requeued, capture_output=True, text=True, check=False
+    )
+    assert left.returncode == 1
+    assert "requeued" in left.stderr
+    assert store.outbox("1.1.0").read_bytes() == b""
+
+
+def test_local_workers_of_a_controller_that_slurm_requeued_stay(store: Store) -> None:
+    job = Job("1.1.0", store.root, "romul-x-1", store.worker_log("1.1.0"))
+    requeued = {"SLURM_RESTART_COUNT": "1", "SLURM_JOB_NAME": "controller"}
+    with subprocess.Popen(job.command(), env=os.environ | requeued) as process:
+        until(lambda: store.outbox("1.1.0").read_bytes(), "its hello")
+        process.kill()
+
+
 def test_gpus_are_dealt_out_and_cores_divided(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ _TORCH = (
     "task=digits",
     "task.train.updates=600",
     "population.interval=4",
-    "population.steps=25",
+    "population.steps=12",
     "population.checkpoint_every_s=5",
     "cluster.setup=['export OMP_NUM_THREADS=1']",
 )
@@ -55,14 +55,13 @@ def main() -> None:
     for name in options.faults or FAULTS:
         strike, kind = FAULTS[name]
         began = time.monotonic()
-        with Lab(root / f"{name}-lab", **kind) as lab:
-            with running(lab, root / name, chosen) as population:
-                population.pause_s = options.pause
-                struck = strike(lab, population)
-                assert population.wait(1200) == 0, population.printed()
-                check(population)
+        with Lab(root / f"{name}-lab", **kind) as lab, running(lab, root / name, chosen) as it:
+            it.pause_s = options.pause
+            struck = strike(lab, it)
+            assert it.wait(1200) == 0, it.printed()
+            check(it)
         same = decisions(root / name) == expected
-        ends = dict(Counter(r.ending for r in population.records(Unfinished)))
+        ends = dict(Counter(r.ending for r in it.records(Unfinished)))
         took = time.monotonic() - began
         print(f"{name}: {struck} strikes, {took:.0f} s, attempts {ends}, same: {same}", flush=True)
 

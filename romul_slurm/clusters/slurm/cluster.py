@@ -65,6 +65,11 @@ class Slurm(Cluster):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"cluster.{name} must be at least {least}, got {value}")
+        if self.signal_delay_s >= 60 * self.timeout_min:
+            raise ConfigError(
+                f"cluster.signal_delay_s={self.signal_delay_s} must be below cluster.timeout_min="
+                f"{self.timeout_min} ({60 * self.timeout_min} s), or workers leave as they start"
+            )
         if self.queue_poll_s <= 0:
             raise ConfigError(f"cluster.queue_poll_s must be above 0, got {self.queue_poll_s}")
         self._executor()

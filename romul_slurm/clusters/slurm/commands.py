@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from typing import IO
 
 from romul_slurm.errors import ClusterError, ConfigError, NotNow, Refused, Unreachable
 
@@ -43,9 +44,11 @@ class Call:
         self.name = command[0]
         self._deadline = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - read, and closed, by `result`
-        self._err = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process: subprocess.Popen[bytes] | None = None
+        self._error = ""
         try:
+            self._out = tempfile.TemporaryFile()  # noqa: SIM115 - read, and closed, by `result`
+            self._err = tempfile.TemporaryFile()  # noqa: SIM115
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -54,11 +57,13 @@ class Call:
                 env=environment(),
                 start_new_session=True,  # Ctrl-C must not cut a submission in two
             )
-        except OSError as error:
-            raise ConfigError(f"cannot run {self.name}: {error.strerror}") from error
+        except OSError as error:  # too many processes, a full disk: as if nobody had answered
+            self._error = f"cannot run {self.name}: {error.strerror}"
 
     def done(self) -> bool:
         """Whether it has ended; one that takes too long is ended."""
+        if self._process is None:
+            return True
         if self._process.poll() is None and time.monotonic() > self._deadline:
             self._process.kill()
             self._process.wait()
@@ -70,6 +75,8 @@ class Call:
         Raises:
             Unreachable, NotNow, Refused: why it failed, with what it said.
         """
+        if self._process is None:
+            raise Unreachable(self._error)
         out, err = _read(self._out), _read(self._err)
         code = self._process.returncode
         if code == 0:
@@ -85,11 +92,10 @@ class Call:
         return self.result()
 
 
-def _read(file: object) -> str:
-    with file as open_file:  # type: ignore[attr-defined]
-        open_file.seek(0)
-        text: str = open_file.read().decode("utf-8", errors="replace")
-    return text
+def _read(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read().decode("utf-8", errors="replace")
 
 
 def understand(name: str, said: str) -> ClusterError:
