@@ -281,7 +281,7 @@ class Crew:
     def _hindrance(self, worker: WorkerState) -> str:
         """Return why a worker seems not to get on, empty if all is well."""
         if self._status(worker).state == "suspended":
-            return self._status(worker).reason
+            return self._status(worker).reason or "its job is suspended"
         silent = worker.token and self._mail.silence(worker.name) > timing.SILENCE_S
         return f"the worker was silent for {timing.SILENCE_S:g} s" if silent else ""
 

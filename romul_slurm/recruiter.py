@@ -101,7 +101,8 @@ class Recruiter:
         jobs = {} if error else answer.result()
         self._ledger.record(WorkersSubmitted(nonce, jobs))
         for name in names:
-            if name not in jobs:
+            worker = self._state.workers.get(name)
+            if name not in jobs and worker is not None and not worker.token:
                 self._left(name, "was not submitted")
         if isinstance(error, NotNow):
             self._limit = max(1, len(names) // 2)
@@ -116,8 +117,9 @@ class Recruiter:
     def refused(self, reason: str) -> None:
         """The cluster will not start such workers: the end, unless others are at work."""
         if any(worker.token and not worker.released for worker in self._state.workers.values()):
-            self._ledger.note(f"no more workers: {reason}")
-            self._postpone()
+            if time.monotonic() >= self._at:  # of many refused at once the first is enough
+                self._ledger.note(f"no more workers: {reason}")
+                self._postpone()
         else:
             self.failure = f"the cluster starts no worker. {reason}"
 

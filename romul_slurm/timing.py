@@ -14,7 +14,7 @@ ALIVE_S = 5.0
 """How often a worker says that it is there, and that its task passed a safe point."""
 
 SILENCE_S = 60.0
-"""After this silence a worker's step is given to one that is free, and one of which no scheduler can
+"""After this silence a worker's step is given to a free one, and a worker of which no scheduler can
 tell us anything is given up."""
 
 REPEAT_S = 2.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from romul_slurm.algorithms import Algorithm
+from romul_slurm.clusters.slurm import queue
 from romul_slurm.history import History, Result
 from romul_slurm.space import Point, Space
 
@@ -49,6 +50,19 @@ def run_synchronously(algorithm: Algorithm, history: History, train: Train) -> N
             history.add(m, Result(score, decision.point, decision.parent))
 
 
+class Clock:
+    """A time that stands still unless a test moves it; replaces the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return 1.8e9 + self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @dataclass
 class FakeLink:
     """A step's link whose wishes a test sets, and that remembers what it was told."""
@@ -68,3 +82,19 @@ class FakeLink:
 
     def saved(self, number: int, safe_points: int) -> None:
         self.heard.append(("saved", number, safe_points))
+
+
+def squeue_line(
+    number: str,
+    state: str,
+    *,
+    name: str = "romul-x-1",
+    end: int | str = "N/A",
+    exit_status: int = 0,
+    restarts: int = 0,
+    reason: str = "None",
+) -> str:
+    """Return a job as squeue prints it: values cut to their columns, and nothing in between."""
+    values = (number, name, state, end, exit_status, restarts, reason)
+    columns = queue._COLUMNS.values()
+    return "".join(str(v)[:w].ljust(w) for v, w in zip(values, columns, strict=True))

@@ -150,24 +150,28 @@ def why_command(jobs: Iterable[str]) -> list[str]:
 
 
 def explain(text: str, jobs: Iterable[str], asked: float) -> dict[str, JobStatus]:
-    """Return why jobs ended, as far as sacct knows; the last record of an id is the newest."""
+    """Return why jobs ended, as far as sacct knows.
+
+    A job's own record says it, unless a step has a fault: only the step knows that it ran out of
+    memory. Of several records of an id the last is the newest; others may be of other jobs.
+    """
     by_id = {job.rpartition(":")[2]: job for job in jobs}
     why: dict[str, JobStatus] = {}
     ours: set[str] = set()
     for line in text.splitlines():
         number, name, state, *_ = [*line.split("|"), "", ""]
         base, _, step = number.partition(".")
-        job = by_id.get(base)
+        job, state = by_id.get(base), state.split(" ")[0]
         if job is None:
             continue
         if not step:
-            same = name == job.partition(":")[0]
-            ours = ours | {job} if same else ours - {job}
-        state = state.split(" ")[0]
-        if job in ours and state in _ENDED:
-            found = _ended(Row(job, state, 0, 0, 0, ""), asked)
-            if job not in why or found.fault or not why[job].fault:
-                why[job] = found
+            ours.discard(job)
+            why.pop(job, None)
+            if name == job.partition(":")[0]:
+                ours.add(job)
+        found = _ended(Row(job, state, 0, 0, 0, ""), asked) if state in _ENDED else None
+        if job in ours and found is not None and (not step or found.fault):
+            why[job] = found
     return why
 
 

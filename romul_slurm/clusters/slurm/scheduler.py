@@ -67,7 +67,7 @@ class Scheduler:
         self._squeue: Call | None = None
         self._sbatch: tuple[Call, str, list[str], Future[dict[str, str]]] | None = None
         self._scancel: Call | None = None
-        self._sacct: Call | None = None
+        self._sacct: tuple[Call, list[str]] | None = None
         self._tokens, self._refilled = float(_BURST), time.monotonic()
         self._pause, self._failures = _SOON_S, 0
         self._next = self._sacct_at = 0.0
@@ -157,7 +157,7 @@ class Scheduler:
             self._failures += 1
             pause = min(60.0, 2.0 ** (self._failures - 1)) * random.uniform(1.0, 1.3)  # noqa: S311
             self._next = time.monotonic() + pause
-            self._note_failure(error)
+            self.complaint = str(error)
         else:
             self._asked, self._failures, self.complaint = call.started, 0, ""
             self._answer_sought()
@@ -228,7 +228,11 @@ class Scheduler:
                 if self._can_explain() and queue.unexplained(row):
                     self._unexplained[job] = status
                 else:
-                    self._verdicts[job] = status
+                    self._conclude(job, status)
+
+    def _conclude(self, job: str, status: JobStatus) -> None:
+        self._verdicts[job] = status
+        self._doomed.pop(job, None)
 
     def _with_patience(self, job: str, status: JobStatus) -> JobStatus:
         """A job that is completing may still save, until Slurm must have killed it."""
@@ -252,27 +256,33 @@ class Scheduler:
 
     def _start_sacct(self) -> None:
         if self._unexplained and self._sacct is None:
-            self._sacct = Call(queue.why_command(self._unexplained), _SACCT_S)
+            jobs = list(self._unexplained)
+            self._sacct = (Call(queue.why_command(jobs), _SACCT_S), jobs)
 
     def _take_sacct(self) -> None:
-        if self._sacct is None or not self._sacct.done():
+        if self._sacct is None or not self._sacct[0].done():
             return
-        call, self._sacct = self._sacct, None
+        (call, jobs), self._sacct = self._sacct, None
         why: dict[str, JobStatus] = {}
         try:
-            why = queue.explain(call.result(), self._unexplained, self._asked)
+            why = queue.explain(call.result(), jobs, self._asked)
         except ClusterError:  # no accounting, or its database is down: do without for a while
             self._sacct_at = time.monotonic() + _SACCT_AGAIN_S
-        self._verdicts |= self._unexplained | {
-            job: status for job, status in why.items() if status.reason
-        }
-        self._unexplained.clear()
+        for job in jobs:
+            unexplained = self._unexplained.pop(job, None)
+            if unexplained is not None:
+                found = why.get(job)
+                self._conclude(job, found if found and found.reason else unexplained)
 
 
 def _array_id(answer: str) -> str:
+    from submitit.core.utils import FailedSubmissionError
     from submitit.slurm.slurm import SlurmExecutor
 
-    return str(SlurmExecutor._get_job_id_from_submission_command(answer))
+    try:
+        return str(SlurmExecutor._get_job_id_from_submission_command(answer))
+    except FailedSubmissionError:  # it was accepted, but under which id?
+        raise Unreachable(f"sbatch did not say a job's id but {answer.strip()!r}") from None
 
 
 def _jobs(nonce: str, array: str, workers: list[str]) -> dict[str, str]:

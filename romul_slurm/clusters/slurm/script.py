@@ -15,7 +15,10 @@ from submitit.slurm.slurm import SlurmExecutor
 from romul_slurm.clusters.base import Job
 from romul_slurm.errors import ConfigError
 
-_OURS = ("array", "job-name", "output", "error", "requeue", "no-requeue", "open-mode", "ntasks")
+_OURS = (
+    *("array", "job-name", "output", "error", "open-mode", "requeue", "no-requeue"),
+    *("nodes", "ntasks", "ntasks-per-node", "parsable", "wait", "wrap"),
+)
 """sbatch options that a user cannot give, because workers depend on them."""
 
 
@@ -41,7 +44,11 @@ class WorkerExecutor(SlurmExecutor):
             arguments.append(f"--cpus-per-task={parameters['cpus_per_task']}")
         given = {key: value for key, value in parameters.items() if value is not None}
         try:
-            self.update_parameters(**self._convert_parameters(given), stderr_to_stdout=True)
+            self.update_parameters(
+                **self._convert_parameters(given),
+                stderr_to_stdout=True,
+                wckey=None,  # submitit's own, which a site may refuse
+            )
         except ValueError as error:
             raise ConfigError(f"cluster: {error}") from error
         self._arguments, self._extra = arguments, extra
@@ -61,7 +68,16 @@ class WorkerExecutor(SlurmExecutor):
 
 
 def _pattern(path: Path) -> str:
-    """Return a path for --output, where Slurm replaces what follows a percent sign."""
+    """Return a path for --output, where Slurm replaces what follows a percent sign.
+
+    Raises:
+        ConfigError: for a backslash, with which Slurm replaces nothing at all.
+    """
+    if "\\" in str(path):
+        raise ConfigError(
+            f"a population on Slurm cannot be in a directory with a backslash in its name: "
+            f"{path.parent.parent}. Choose another dir=... or name=..."
+        )
     return str(path).replace("%", "%%")
 
 
