@@ -122,6 +122,10 @@ class Controller:
         self._retention.purge()
         self._show()
 
+    def doing(self, worker: WorkerState) -> str:
+        """Return in a word what a worker is doing."""
+        return self._crew.doing(worker)
+
     def note(self, text: str) -> None:
         """Tell the user something, now and in the journal."""
         self._ledger.note(text)

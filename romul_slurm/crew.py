@@ -89,6 +89,13 @@ class Crew:
         workers = self._state.workers.values()
         return [w for w in workers if not w.released and w.name not in self._dismissed]
 
+    def doing(self, worker: WorkerState) -> str:
+        """Return in a word what a worker is doing."""
+        state = self._status(worker).state
+        if state == "suspended" or (state == "queued" and not worker.token):
+            return state
+        return "training" if worker.attempt else "waiting" if worker.token else "starting"
+
     def _status(self, worker: WorkerState) -> JobStatus:
         return self._seen.get(worker.job) or JobStatus("running")
 

@@ -33,7 +33,7 @@ class WorkerStatus(msgspec.Struct):
 
     name: str
     state: str
-    """starting, waiting or training"""
+    """queued, starting, waiting, training or suspended"""
     host: str
     pid: int
     member: int | None

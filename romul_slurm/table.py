@@ -25,6 +25,9 @@ def summary(status: Status) -> str:
     training = sum(w.state == "training" for w in status.workers)
     if status.workers:
         parts.append(f"{training}/{len(status.workers)} workers busy")
+        for state in ("queued", "suspended"):
+            count = sum(w.state == state for w in status.workers)
+            parts[-1] += f", {count} {state}" if count else ""
     if status.seconds_left is not None and status.state == "running":
         parts.append(f"{duration(status.seconds_left)} left")
     return "  ".join(parts)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from romul_slurm.controller import Controller
 from romul_slurm.launch import Population
-from romul_slurm.state import State
+from romul_slurm.state import State, WorkerState
 from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus, write_status
 from romul_slurm.table import clock, number, summary, table
 
@@ -96,7 +96,7 @@ class Viewer:
             seconds_left=self._seconds_left(done, total),
             best=best_status(state),
             members=[_member(state, m) for m in range(state.history.members)],
-            workers=[_worker(state, name) for name, w in state.workers.items() if not w.released],
+            workers=[_worker(controller, w) for w in state.workers.values() if not w.released],
             notes=[note.text for note in state.notes][-10:],
         )
 
@@ -142,12 +142,11 @@ def _member(state: State, member: int) -> MemberStatus:
     )
 
 
-def _worker(state: State, name: str) -> WorkerStatus:
-    worker = state.workers[name]
-    attempt = state.attempts.get(worker.attempt or "")
+def _worker(controller: Controller, worker: WorkerState) -> WorkerStatus:
+    attempt = controller.state.attempts.get(worker.attempt or "")
     return WorkerStatus(
-        name=name,
-        state="training" if attempt else "waiting" if worker.token else "starting",
+        name=worker.name,
+        state=controller.doing(worker),
         host=worker.host,
         pid=worker.pid,
         member=attempt.member if attempt else None,
