@@ -712,3 +712,18 @@ def test_a_worker_that_is_at_work_though_its_submission_was_found_nowhere_is_bel
     bench.finish("1.1.0")
     bench.tick()
     assert bench.state.history.age(0) == 1
+
+
+def test_a_lost_step_goes_to_the_next_free_worker_and_the_dead_is_replaced_in_the_same_turn(
+    make: Make,
+) -> None:
+    bench = make(4)
+    bench.tick()
+    bench.hello("1.1.0")
+    bench.hello("1.1.1")
+    bench.tick()
+    bench.finish("1.1.1")
+    bench.cluster.gone.add("job 1.1.0")
+    bench.tick()
+    assert [letter.member for letter in bench.letters("1.1.1")] == [1, 0]
+    assert bench.cluster.submitted == ["1.1.0", "1.1.1", "1.2.0"]
