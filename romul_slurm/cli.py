@@ -172,7 +172,9 @@ def _count(text: str) -> int:
 def _scale(options: argparse.Namespace) -> None:
     store = _open(options.directory)
     store.check_writable()
-    if not is_deciding(store):
+    status = read_status(store)
+    over = status is not None and status.state not in ("running", "stopping")
+    if over or not is_deciding(store):
         raise StoreError(
             f"nothing is running in {store.root}: start it with cluster.workers={options.workers}"
         )

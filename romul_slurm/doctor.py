@@ -60,7 +60,7 @@ def _local() -> Iterator[Finding]:
 def _slurm(partition: str | None) -> Iterator[Finding]:
     try:
         check_installed()
-        settings = site.settings(_TIMEOUT_S)
+        settings = site.settings(Call(site.COMMAND, _TIMEOUT_S).wait())
     except (ConfigError, ClusterError) as error:
         yield Finding("problem", "Slurm", str(error))
         return

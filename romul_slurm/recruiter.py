@@ -58,9 +58,9 @@ class Recruiter:
 
     def submit(self, count: int) -> None:
         """Submit so many workers, or as many as the cluster takes at a time, unless it is busy."""
-        if self._state.intents or time.monotonic() < self._at:
-            return
         count = min(count, self._cluster.batch_size(), self._limit or count)
+        if not count or self._state.intents or time.monotonic() < self._at:
+            return
         self._submissions += 1
         prefix = f"{self._ledger.segment}.{self._submissions}"
         names = [f"{prefix}.{i}" for i in range(count)]

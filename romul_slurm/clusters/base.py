@@ -124,7 +124,7 @@ class Cluster(ABC):
         """End a job; repeated by the caller until `look` says that it has ended."""
 
     def batch_size(self) -> int:
-        """Return how many jobs one `submit` may have."""
+        """Return how many jobs one `submit` may have, 0 while that is not known."""
         return 1_000_000
 
     def silence_s(self) -> float:

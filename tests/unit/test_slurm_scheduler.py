@@ -100,7 +100,9 @@ class Bench:
 
     def accounting(self, there: bool) -> None:
         """Begin anew, with or without sacct."""
-        self.scheduler = scheduler.Scheduler(POLL_S, KILL_WAIT_S, there)
+        self.scheduler = scheduler.Scheduler(
+            POLL_S, site.Site(kill_wait_s=KILL_WAIT_S, accounting=there)
+        )
 
     def look(self, *jobs: str, after: float = 0.0) -> dict[str, JobStatus]:
         """Let time pass and calls end, unless they are held, then look."""
@@ -491,12 +493,22 @@ def test_each_of_several_searches_gets_its_own(bench: Bench, slurm: FakeSlurm) -
 # --- cancelling ------------------------------------------------------------------------------
 
 
-def test_a_job_is_cancelled_by_number_and_name(bench: Bench, slurm: FakeSlurm) -> None:
-    slurm.has("RUNNING", "RUNNING")
+def test_a_job_is_cancelled_alone(bench: Bench, slurm: FakeSlurm) -> None:
+    slurm.has("PENDING", "PENDING")
     bench.ask(A, B)
     bench.scheduler.cancel(A)
     bench.look(A, B)
-    assert bench.words("scancel") == [f"--name={NONCE}", "7_0"]
+    assert bench.words("scancel") == ["7_0"]
+
+
+def test_a_number_that_was_given_to_a_job_of_another_name_is_not_cancelled(
+    bench: Bench, slurm: FakeSlurm
+) -> None:
+    slurm.says("squeue", squeue_line("7_0", "RUNNING", name="somebody-else") + "\n")
+    bench.scheduler.cancel(A)
+    for _ in range(3):
+        bench.ask(A)
+    assert not bench.count("scancel")
 
 
 def test_several_jobs_are_cancelled_by_one_call(bench: Bench, slurm: FakeSlurm) -> None:
@@ -509,9 +521,7 @@ def test_several_jobs_are_cancelled_by_one_call(bench: Bench, slurm: FakeSlurm) 
         bench.scheduler.cancel(job)
     bench.look(A, B, other)
     assert bench.count("scancel") == 1
-    name, *numbers = bench.words("scancel")
-    assert name == f"--name={NONCE},romul-x-2"
-    assert sorted(numbers) == ["7_0", "7_1", "9_3"]
+    assert sorted(bench.words("scancel")) == ["7_0", "7_1", "9_3"]
 
 
 def test_cancelling_is_repeated_until_squeue_says_that_the_job_has_ended(
@@ -826,7 +836,16 @@ def test_how_the_user_likes_squeue_to_look_does_not_matter(
     assert there["SLURM_TIME_FORMAT"] == "%s"
 
 
-def test_limits_and_times_are_those_of_the_site(slurm: FakeSlurm) -> None:
+@pytest.fixture
+def new(bench: Bench) -> scheduler.Scheduler:
+    """Return a scheduler that has not asked anything yet."""
+    bench.scheduler = scheduler.Scheduler(POLL_S)
+    return bench.scheduler
+
+
+def test_limits_and_times_are_those_of_the_site(
+    bench: Bench, new: scheduler.Scheduler, slurm: FakeSlurm
+) -> None:
     slurm.says(
         "scontrol",
         "Configuration data as of 2026-01-01T00:00:00\n"
@@ -835,18 +854,26 @@ def test_limits_and_times_are_those_of_the_site(slurm: FakeSlurm) -> None:
         "MaxArraySize            = 401\n"
         "SlurmdTimeout           = 900 sec\n",
     )
-    found = site.read()
-    assert found == site.Site(401, 50.0, 960.0, accounting=True)
+    bench.ask()
+    assert new.site == site.Site(401, 50.0, 960.0, accounting=True)
 
 
-def test_a_site_that_does_not_answer_is_taken_for_a_usual_one(slurm: FakeSlurm) -> None:
+def test_a_site_that_does_not_answer_is_asked_until_it_does(
+    bench: Bench, new: scheduler.Scheduler, slurm: FakeSlurm
+) -> None:
     slurm.fails("scontrol", DOWN)
-    assert site.read() == site.Site()
+    bench.ask()
+    assert new.site is None
+    assert "Unable to contact" in new.complaint
+    slurm.says("scontrol", "MaxArraySize = 5\n")
+    bench.ask(after=60.0)
+    assert new.site is not None
+    assert new.site.max_array_size == 5
+    assert not new.complaint
 
 
-def test_a_site_without_accounting_is_known_as_such(slurm: FakeSlurm) -> None:
-    slurm.says("scontrol", "AccountingStorageType   = accounting_storage/none\n")
-    assert not site.read().accounting
+def test_a_site_without_accounting_is_known_as_such() -> None:
+    assert not site.parse("AccountingStorageType   = accounting_storage/none\n").accounting
 
 
 # --- the cluster -----------------------------------------------------------------------------
@@ -873,4 +900,9 @@ def test_a_script_that_cannot_be_written_now_is_submitted_later(
 
 def test_arrays_are_as_long_as_the_site_allows(slurm: FakeSlurm) -> None:
     slurm.says("scontrol", "MaxArraySize            = 401\n")
-    assert Slurm().batch_size() == 401
+    cluster = Slurm()
+    assert cluster.batch_size() == 0  # that is not known yet
+    cluster.look([])
+    cluster._scheduler._scontrol._process.wait()
+    cluster.look([])
+    assert cluster.batch_size() == 401

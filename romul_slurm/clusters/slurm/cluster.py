@@ -15,9 +15,10 @@ from functools import cached_property
 from typing import Any
 
 from romul_slurm.clusters.base import Cluster, Job, JobStatus, failed
-from romul_slurm.clusters.slurm import queue, site
+from romul_slurm.clusters.slurm import queue
 from romul_slurm.clusters.slurm.commands import check_installed
 from romul_slurm.clusters.slurm.scheduler import Scheduler
+from romul_slurm.clusters.slurm.site import Site
 from romul_slurm.errors import ConfigError, NotNow
 
 _AS_MANY_AS_USEFUL = 1_000_000
@@ -78,10 +79,11 @@ class Slurm(Cluster):
         return _AS_MANY_AS_USEFUL if self.workers is None else self.workers
 
     def batch_size(self) -> int:
-        return max(1, self._site.max_array_size)
+        site = self._scheduler.site
+        return 0 if site is None else max(1, site.max_array_size)
 
     def silence_s(self) -> float:
-        return self._site.silence_s
+        return (self._scheduler.site or Site()).silence_s
 
     def notice_s(self) -> float:
         return float(self.signal_delay_s)
@@ -126,9 +128,5 @@ class Slurm(Cluster):
         return WorkerExecutor(parameters)
 
     @cached_property
-    def _site(self) -> site.Site:
-        return site.read()
-
-    @cached_property
     def _scheduler(self) -> Scheduler:
-        return Scheduler(self.queue_poll_s, self._site.kill_wait_s, self._site.accounting)
+        return Scheduler(self.queue_poll_s)

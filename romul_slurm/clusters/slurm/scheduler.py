@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from romul_slurm.clusters.base import JobStatus
-from romul_slurm.clusters.slurm import queue
+from romul_slurm.clusters.slurm import queue, site
 from romul_slurm.clusters.slurm.commands import Call
+from romul_slurm.clusters.slurm.site import Site
 from romul_slurm.errors import ClusterError, Refused, Unreachable
 
 _SQUEUE_S = 60.0
 _SBATCH_S = 150.0  # sbatch itself waits for 120 s when slurmctld has too many jobs
 _SCANCEL_S = 60.0
+_SCONTROL_S = 60.0
 _SACCT_S = 5.0
 _BURST = 3
 _SOON_S = 0.5
@@ -48,12 +50,12 @@ class _Sought:
 class Scheduler:
     """What is known of this population's jobs, and the calls under way."""
 
-    def __init__(self, poll_s: float, kill_wait_s: float, accounting: bool):
+    def __init__(self, poll_s: float, site: Site | None = None):
         self.complaint = ""
         """Why slurmctld does not answer, empty while it does."""
+        self.site = site
+        """What this Slurm is like, None until it has said so."""
         self._poll_s = poll_s
-        self._kill_wait_s = kill_wait_s
-        self._accounting = accounting
         self._rows: dict[str, queue.Row] = {}
         self._asked = 0.0
         self._known: dict[str, float] = {}
@@ -64,6 +66,7 @@ class Scheduler:
         self._doomed: dict[str, float] = {}
         """Job to cancel -> when that was last said."""
         self._unexplained: dict[str, JobStatus] = {}
+        self._scontrol: Call | None = None
         self._squeue: Call | None = None
         self._sbatch: tuple[Call, str, list[str], Future[dict[str, str]]] | None = None
         self._scancel: Call | None = None
@@ -75,7 +78,7 @@ class Scheduler:
     @property
     def busy(self) -> bool:
         """Whether a call is under way."""
-        return any((self._squeue, self._sbatch, self._scancel, self._sacct))
+        return any((self._scontrol, self._squeue, self._sbatch, self._scancel, self._sacct))
 
     # --- what is asked for ---------------------------------------------------------------------
 
@@ -97,6 +100,8 @@ class Scheduler:
         """End a job, and say so again until squeue says that it has ended."""
         if job not in self._doomed and job not in self._verdicts:
             self._doomed[job] = 0.0
+            if job not in self._rows:
+                self._hurry()
 
     def look(self, jobs: Iterable[str]) -> dict[str, JobStatus]:
         """Return what is known of these jobs; others are forgotten."""
@@ -113,6 +118,7 @@ class Scheduler:
 
     def turn(self) -> None:
         """Take in what was answered and ask what is due; never waits."""
+        self._get_site()
         self._take_sbatch()
         self._take_scancel()
         self._take_sacct()
@@ -120,6 +126,17 @@ class Scheduler:
         self._start_scancel()
         self._start_squeue()
         self._start_sacct()
+
+    def _get_site(self) -> None:
+        if self.site is None and self._scontrol is None and time.monotonic() >= self._next:
+            self._scontrol = Call(site.COMMAND, _SCONTROL_S)
+        elif self._scontrol is not None and self._scontrol.done():
+            call, self._scontrol = self._scontrol, None
+            try:
+                self.site = site.parse(call.result())
+                self._failures, self.complaint = 0, ""
+            except ClusterError as error:
+                self._back_off(error)
 
     def _take_sbatch(self) -> None:
         if self._sbatch is None or not self._sbatch[0].done():
@@ -154,14 +171,17 @@ class Scheduler:
         try:
             self._rows = queue.parse(call.result())
         except ClusterError as error:
-            self._failures += 1
-            pause = min(60.0, 2.0 ** (self._failures - 1)) * random.uniform(1.0, 1.3)  # noqa: S311
-            self._next = time.monotonic() + pause
-            self.complaint = str(error)
+            self._back_off(error)
         else:
             self._asked, self._failures, self.complaint = call.started, 0, ""
             self._answer_sought()
             self._judge()
+
+    def _back_off(self, error: ClusterError) -> None:
+        self._failures += 1
+        pause = min(60.0, 2.0 ** (self._failures - 1)) * random.uniform(1.0, 1.3)  # noqa: S311
+        self._next = time.monotonic() + pause
+        self.complaint = str(error)
 
     def _note_failure(self, error: ClusterError) -> None:
         if not isinstance(error, Refused):
@@ -186,15 +206,19 @@ class Scheduler:
 
     def _start_scancel(self) -> None:
         now = time.monotonic()
-        due = [job for job, at in self._doomed.items() if now - at >= _CANCEL_AGAIN_S]
+        # only what squeue has just shown under our name: slurmctld may have given the id out again.
+        # (scancel's own --name would end all that waits of an array)
+        due = [
+            job
+            for job, at in self._doomed.items()
+            if now - at >= _CANCEL_AGAIN_S and job in self._rows
+        ]
         if self._scancel is not None or not due or self._failures:
             return
         for job in due:
             self._doomed[job] = now
-        # the names guard against ids that slurmctld gave out again after it had lost its state
-        names = ",".join(sorted({job.partition(":")[0] for job in due}))
         ids = [job.partition(":")[2] for job in due]
-        self._scancel = Call(["scancel", f"--name={names}", *ids], _SCANCEL_S)
+        self._scancel = Call(["scancel", *ids], _SCANCEL_S)
 
     # --- what the answers mean -----------------------------------------------------------------
 
@@ -239,7 +263,7 @@ class Scheduler:
         if self._rows[job].state != "COMPLETING":
             return status
         since = self._completing.setdefault(job, self._asked)
-        if self._asked - since <= self._kill_wait_s:
+        if self._asked - since <= (self.site or Site()).kill_wait_s:
             return status
         return JobStatus("ended", self._asked, "Slurm is taking its job down", taken=True)
 
@@ -252,7 +276,7 @@ class Scheduler:
     # --- sacct -------------------------------------------------------------------------------
 
     def _can_explain(self) -> bool:
-        return self._accounting and time.monotonic() >= self._sacct_at
+        return (self.site or Site()).accounting and time.monotonic() >= self._sacct_at
 
     def _start_sacct(self) -> None:
         if self._unexplained and self._sacct is None:

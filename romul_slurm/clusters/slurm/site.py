@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from romul_slurm.clusters.slurm.commands import Call
-from romul_slurm.errors import ClusterError
-
 _SILENCE_S = 150.0
 """squeue may call a job running for two minutes after its node has been rebooted."""
 
@@ -25,23 +22,18 @@ class Site:
     accounting: bool = True
 
 
-def settings(timeout_s: float = 15.0) -> dict[str, str]:
-    """Return `scontrol show config`, by name.
+COMMAND = ("scontrol", "show", "config")
 
-    Raises:
-        ClusterError: slurmctld did not answer.
-    """
-    text = Call(["scontrol", "show", "config"], timeout_s).wait()
+
+def settings(text: str) -> dict[str, str]:
+    """Return what `COMMAND` printed, by name."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def read() -> Site:
-    """Ask slurmctld; while it does not answer, Slurm's defaults are as good a guess as any."""
-    try:
-        found = settings()
-    except ClusterError:
-        return Site()
+def parse(text: str) -> Site:
+    """Return what `COMMAND` printed, as far as workers depend on it."""
+    found = settings(text)
     return Site(
         max_array_size=_number(found.get("MaxArraySize"), 1001),
         kill_wait_s=_number(found.get("KillWait"), 30) + 5.0,
