@@ -58,7 +58,7 @@ def _interrupted(population: Population) -> str:
     return (
         f"{again}\nThe workers finish what they are training, wait "
         f"{population.cluster.patience_s:g} s for a controller, save and leave. To let them leave "
-        f"now: romul stop {directory}"
+        f"now, and take back what is queued: romul stop {directory}"
     )
 
 

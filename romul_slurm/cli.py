@@ -151,8 +151,10 @@ def _best(options: argparse.Namespace) -> None:
 def _stop(options: argparse.Namespace) -> None:
     store = _open(options.directory)
     store.check_writable()
-    working = _working(store)
-    if not working and not is_deciding(store):
+    deciding, working = is_deciding(store), _working(store)
+    if not deciding:
+        _take_back_queued(store)
+    if not working and not deciding:
         print(f"nothing is running in {store.root}")
         return
     LogWriter(store.requests).append([StopRequest(time.time(), getpass.getuser())])
@@ -190,6 +192,19 @@ def _doctor(options: argparse.Namespace) -> int:
     from romul_slurm.doctor import examine
 
     return examine(options.cluster, options.partition, options.dir)
+
+
+def _take_back_queued(store: Store) -> None:
+    """Cancel jobs that have not started; a controller would do that itself."""
+    from romul_slurm.clusters.slurm import commands, queue
+    from romul_slurm.reading import read_state
+
+    state = read_state(store.root)
+    queued = {w.nonce for w in state.workers.values() if not w.token and queue.is_job(w.job)}
+    nonces = sorted(queued | state.intents.keys())
+    if nonces and commands.is_installed():
+        commands.cancel_waiting(nonces)
+        print("jobs that have not started were taken back")
 
 
 def _working(store: Store) -> list[str]:

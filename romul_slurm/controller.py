@@ -85,8 +85,6 @@ class Controller:
         self._requests: LogReader[RequestRecord] = LogReader(
             store.requests, RequestRecord, store.requests.stat().st_size
         )
-        self._saves = False
-        """Whether the task passes safe points within a step."""
         self._assigned = 0
         self._swept = self._ledger.segment == 1  # nobody was ever superseded
         self._closing_since = self._beat_at = self._view_at = 0.0
@@ -186,7 +184,7 @@ class Controller:
         self, attempt: Attempt, record: Started | Progress | Saved | Report, offset: int
     ) -> None:
         if isinstance(record, Saved | Progress):
-            self._saves = True
+            self.state.saves = True
         if isinstance(record, Saved):
             name, number = record.attempt, record.number
             self._ledger.record(PartialSaved(name, number, record.safe_points, offset))
@@ -220,7 +218,7 @@ class Controller:
 
     def _assign(self) -> None:
         # a step without safe points must be finished before the worker's time is up
-        self._crew.retire(0.0 if self._saves else max(self.state.recent_s, default=0.0))
+        self._crew.retire(0.0 if self.state.saves else max(self.state.recent_s, default=0.0))
         idle = self._crew.idle()
         self._crew.relieve(len(idle) - self._planner.ready())
         for worker in idle:
@@ -280,7 +278,7 @@ class Controller:
 
     def _close(self, closing: Stopped) -> None:
         """See the workers off, clean up, write the last record."""
-        self._crew.end_starting()
+        self._crew.end_waiting()
         self._crew.dismiss_all(closing.reason)
         if not self.state.workers:
             self._sweep()

@@ -114,10 +114,11 @@ class Crew:
         if lacking > 0:
             self._recruiter.submit(lacking)
         # first who has not begun, then who waits, last who trains: that one saves before it leaves
+        own.reverse()  # of those that wait in a queue first the last
         for worker in sorted(own, key=_how_busy)[: max(0, len(own) - size)]:
             self._let_go(worker, "fewer workers are wanted")
         # who has nothing to do now may have later, unless there are fewer members than workers
-        free = sorted((w for w in self._staff() if w.attempt is None), key=_how_busy)
+        free = sorted((w for w in reversed(here) if w.attempt is None), key=_how_busy)
         for worker in free[: max(0, len(here) - len(self._state.runnable()))]:
             self._let_go(worker, "no step is left for this worker")
 
@@ -159,6 +160,8 @@ class Crew:
         """Take a worker in; a new token means that the one of that name was started anew."""
         worker = self._state.workers.get(name)
         if not re.fullmatch("[0-9a-f]{8}", record.token):  # it becomes part of a path
+            return
+        if name in self._state.gone:  # it is too late: what became of it is in the journal
             return
         if worker is not None and worker.token == record.token:
             self._ledger.send(name, self._welcome())  # it says hello again: nothing has reached it
@@ -212,6 +215,8 @@ class Crew:
                 self._see_off(worker)
             elif status is not None and self._is_news(worker, status):
                 self._on_status(worker, status)
+            elif not worker.token and self._status(worker).state == "queued":
+                self._mail.forgive_silence(worker.name)
             elif self._is_silent(worker):
                 self._lose(worker, "lost", "the worker was silent for too long")
             elif self._is_stalled(worker):
@@ -256,7 +261,7 @@ class Crew:
             return False
         if not worker.job or self._cluster.unknown(worker.job):
             return silence > timing.SILENCE_S
-        return bool(worker.token) and silence > self._cluster.silence_s()
+        return worker.job in self._seen and silence > self._cluster.silence_s()
 
     def _is_stalled(self, worker: WorkerState) -> bool:
         standstill = self._mail.standstill(worker.name)
@@ -329,11 +334,15 @@ class Crew:
             if not worker.released:
                 self._lose(worker, "lost", "did not leave when it was not needed any more")
 
-    def end_starting(self) -> None:
-        """End the workers that have not said hello: they may be waiting in a queue for hours."""
+    def end_waiting(self) -> None:
+        """End the workers that cannot leave: queued for hours, perhaps, or suspended."""
         for worker in list(self._state.workers.values()):
-            if not worker.token and not worker.released:
+            if worker.released:
+                continue
+            if not worker.token:
                 self._end(worker, "was not needed any more before it started")
+            elif self._status(worker).state == "suspended":
+                self._lose(worker, "preempted", self._hindrance(worker))
 
     def _lose(self, worker: WorkerState, ending: Ending, why: str) -> None:
         """Give a worker up that may still be there: it is ended."""

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +38,7 @@ def examine(cluster: str, partition: str | None, directory: Path) -> int:
     """Print all findings; return 1 if there is a problem, else 0."""
     findings = _slurm(partition) if cluster == "slurm" else _local()
     problems = 0
-    for finding in (*findings, *_disk(directory, shared=cluster == "slurm")):
+    for finding in chain(findings, _disk(directory, shared=cluster == "slurm")):
         problems += finding.kind == "problem"
         mark = {"ok": " ok ", "note": "note", "problem": " !! "}[finding.kind]
         print(f"[{mark}] {finding.what}: {finding.found}")
@@ -66,7 +67,10 @@ def _slurm(partition: str | None) -> Iterator[Finding]:
         return
     version = settings.get("SLURM_VERSION", "of unknown version")
     yield Finding("ok", "Slurm", f"{version}, cluster {settings.get('ClusterName', '?')}")
-    yield from _partitions(partition, settings)
+    try:
+        yield from _partitions(partition, settings)
+    except ClusterError as error:
+        yield Finding("problem", "partitions", str(error))
     yield from _times(settings)
     yield from _limits(settings)
     yield _accounting(settings)
@@ -130,7 +134,7 @@ def _times(settings: dict[str, str]) -> Iterator[Finding]:
         "ok",
         "node failure",
         f"noticed after about {settings.get('SlurmdTimeout', '?')}",
-        "until then the steps of its workers wait",
+        "after a minute without a word a worker's step goes to one that is free",
     )
 
 
@@ -145,7 +149,7 @@ def _limits(settings: dict[str, str]) -> Iterator[Finding]:
     command = ["sacctmgr", "-nP", "show", "assoc", "where", who, f"format={fields}"]
     try:
         rows = Call(command, _TIMEOUT_S).wait().split()
-    except (ClusterError, ConfigError) as error:
+    except ClusterError as error:
         yield Finding("note", "limits", f"cannot be read: {error}")
         return
     for row in rows:
@@ -162,7 +166,7 @@ def _accounting(settings: dict[str, str]) -> Finding:
         return Finding("note", "accounting", found, "nothing depends on it")
     try:
         Call(["sacct", "-n", "-X", "-j", "1"], _TIMEOUT_S).wait()
-    except (ClusterError, ConfigError) as error:
+    except ClusterError as error:
         return Finding("note", "accounting", f"does not answer: {error}", "nothing depends on it")
     return Finding("ok", "accounting", "on")
 

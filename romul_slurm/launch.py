@@ -208,7 +208,7 @@ def _terminate_like_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no signals are handled there
         yield
         return
-    in_job = "SLURM_JOB_ID" in os.environ and not sys.stdin.isatty()
+    in_job = "SLURM_PROCID" in os.environ and not sys.stdin.isatty()
     old = signal.signal(signal.SIGTERM, signal.SIG_IGN if in_job else interrupt)
     try:
         yield

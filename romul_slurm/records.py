@@ -75,8 +75,8 @@ Ending = Literal["failed", "lost", "preempted", "interrupted", "cancelled", "orp
 class Unfinished(Record, frozen=True, tag="unfinished"):
     """An attempt ended without a result.
 
-    failed: the task raised, stalled or broke the worker. lost: the worker vanished, and nobody
-    knows why. preempted: the cluster took the worker away. interrupted: the worker had to leave.
+    failed: the task raised, stalled or broke the worker. lost: the worker vanished or ran out of
+    time. preempted: the cluster took the worker away. interrupted: the worker had to leave.
     cancelled: the step did not need it any more. orphaned: what it was to continue is missing.
     """
 

@@ -55,6 +55,7 @@ class Recruiter:
         self._pause = _PAUSE_S
         self._at = 0.0
         self._stillborn: set[str] = set()
+        self._told: set[str] = set()
 
     def submit(self, count: int) -> None:
         """Submit so many workers, or as many as the cluster takes at a time, unless it is busy."""
@@ -107,21 +108,30 @@ class Recruiter:
         if isinstance(error, NotNow):
             self._limit = max(1, len(names) // 2)
             if len(names) == 1:
-                self._ledger.note(f"no more workers for now: {error}")
+                self._tell(f"no more workers for now: {error}")
                 self._postpone()
         elif error is not None:
             self.refused(str(error))
         elif jobs:
-            self._pause, self._limit = _PAUSE_S, 2 * self._limit
+            self._limit *= 2
 
     def refused(self, reason: str) -> None:
         """The cluster will not start such workers: the end, unless others are at work."""
-        if any(worker.token and not worker.released for worker in self._state.workers.values()):
-            if time.monotonic() >= self._at:  # of many refused at once the first is enough
-                self._ledger.note(f"no more workers: {reason}")
+        if self._others_work():
+            self._tell(f"no more workers: {reason}")
+            if time.monotonic() >= self._at:  # many may be refused at once
                 self._postpone()
         else:
             self.failure = f"the cluster starts no worker. {reason}"
+
+    def _others_work(self) -> bool:
+        return any(w.token and not w.released for w in self._state.workers.values())
+
+    def _tell(self, text: str) -> None:
+        """Tell the user something once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._ledger.note(text)
 
     def _postpone(self) -> None:
         self._at = time.monotonic() + self._pause * random.uniform(0.8, 1.2)  # noqa: S311
@@ -130,6 +140,7 @@ class Recruiter:
     def alive(self) -> None:
         """A worker has said hello: workers can start."""
         self._stillborn.clear()
+        self._pause = _PAUSE_S
 
     def stillborn(self, worker: WorkerState) -> None:
         """Replace workers that die before they say hello more and more slowly.
@@ -139,9 +150,13 @@ class Recruiter:
         self._stillborn.add(worker.nonce)
         rounds = len(self._stillborn)
         self._at = time.monotonic() + min(30.0, 0.25 * 2**rounds)
-        if rounds >= _STILLBORN_LIMIT:
-            log = self._store.worker_log(worker.name)
-            tail = log.read_text("utf-8", errors="replace")[-4000:] if log.is_file() else ""
+        log = self._store.worker_log(worker.name)
+        if rounds == _STILLBORN_LIMIT and self._others_work():  # a bad node, perhaps
+            self._ledger.note(f"{rounds} submissions in a row died as they started, see {log}")
+        elif rounds >= _STILLBORN_LIMIT and not self._others_work():
+            tail = f"there is no such file: do the workers' machines see {self._store.root}?"
+            if log.is_file():
+                tail = log.read_text("utf-8", errors="replace")[-4000:]
             self.failure = f"workers die as soon as they start ({log}):\n{tail}"
 
 

@@ -148,6 +148,8 @@ class State:
         """Workers that have left."""
         self.scaled: Scaled | None = None
         """The number of workers that was asked for while it ran."""
+        self.saves = False
+        """Whether steps are known to pass safe points, so that they can be saved half-way."""
         self.recent_s: deque[float] = deque(maxlen=32)
         """Seconds that the last steps took."""
         self._appliers: dict[type, Callable[[Any], None]] = {
@@ -332,6 +334,7 @@ class State:
         if step is None or r.attempt != step.live:
             self.leftovers.append(path)
             return
+        self.saves = True
         step.partials.append(path)
         step.announced = r.number
         if r.safe_points > step.safe_points:  # progress makes what went wrong before forgotten

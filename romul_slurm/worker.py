@@ -123,9 +123,11 @@ class Worker:
         self._answer = report
         if terms.steps and self.steps >= terms.steps:
             self.leaving = self.leaving or f"trained the {terms.steps} steps of its job"
-        # in one breath with goodbye, or it might be given another step in between
-        self._said_goodbye = bool(self.leaving)
-        self._say(report, *[self._goodbye()] * self._said_goodbye)
+        if self.leaving:  # in one breath, or it might be given another step in between
+            self._say(report, self._goodbye())
+            self._said_goodbye = True
+        else:
+            self._say(report)
         self._idle_since = time.monotonic()
         self._repeat_pause = timing.REPEAT_S
         self._repeat_at = self._idle_since + self._repeat_pause
@@ -200,6 +202,9 @@ class Worker:
     def _on_welcome(self, record: Welcome) -> None:
         if self._welcome is None:
             self._requests.offset = min(record.requests, self._requests.offset)
+        elif not self.steps and self._current is None:
+            # of a later controller: what was asked for before it began is over
+            self._requests.offset = max(record.requests, self._requests.offset)
         self._welcome = record
         self._output = Output(record.log_limit) if self._current is None else self._output
 
@@ -246,6 +251,18 @@ class Worker:
         except OSError as error:  # kept, and written with the next record
             print(f"cannot write {self._outbox.path}: {error.strerror}", file=sys.stderr)
 
+    def deliver(self) -> None:
+        """Write what could not be written: a report is worth waiting for a disk with room."""
+        limit = time.monotonic() + (self._welcome.patience_s if self._welcome else 0.0)
+        while time.monotonic() <= limit:
+            try:
+                self._outbox.flush()
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(1.0)
+
     def _pulse(self) -> None:
         """Run in a thread: say that we live, and keep an eye on the size of the log."""
         said = 0.0
@@ -280,6 +297,7 @@ def serve(worker: Worker) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, leave)
     worker.run()
+    worker.deliver()
     print(f"worker {worker.name} leaves: {worker.leaving}", flush=True)
 
 

@@ -16,7 +16,17 @@ from romul_slurm.clusters import Job, JobStatus
 from romul_slurm.clusters.base import failed, resolved
 from romul_slurm.errors import NotNow, Refused, Unreachable
 from romul_slurm.journal import Journal
-from romul_slurm.records import Cancel, Goodbye, Leave, Progress, Report, Stopped, WorkersIntended
+from romul_slurm.log import LogWriter
+from romul_slurm.records import (
+    Cancel,
+    Goodbye,
+    Leave,
+    Progress,
+    Report,
+    Stopped,
+    StopRequest,
+    WorkersIntended,
+)
 from romul_slurm.recruiter import Recruiter
 from tests.unit.bench_population import Bench, ByHand
 from tests.unit.helpers import Clock
@@ -727,3 +737,47 @@ def test_a_lost_step_goes_to_the_next_free_worker_and_the_dead_is_replaced_in_th
     bench.tick()
     assert [letter.member for letter in bench.letters("1.1.1")] == [1, 0]
     assert bench.cluster.submitted == ["1.1.0", "1.1.1", "1.2.0"]
+
+
+def test_a_node_on_which_nothing_starts_does_not_end_the_work_of_others(bench: Bench) -> None:
+    for number in range(1, 8):
+        name = "1.1.1" if number == 1 else f"1.{number}.0"
+        bench.cluster.gone.add(f"job {name}")
+        bench.tick()
+        bench.tick()
+    assert bench.turning.closing is None
+    assert len(bench.notes("died as they started")) == 1
+
+
+def test_a_hello_that_comes_after_a_worker_was_given_up_changes_nothing(bench: Bench) -> None:
+    bench.cluster.gone.add("job 1.1.1")
+    bench.tick()
+    assert "1.1.1" in bench.state.gone
+    bench.hello("1.1.1")
+    bench.turning._mail.open("1.1.1")
+    bench.tick()
+    assert "1.1.1" not in bench.state.workers
+
+
+def test_a_job_that_runs_but_never_says_hello_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ByHand, "silence_s", lambda self: 100.0)
+    says(bench, "1.1.1", "queued")
+    bench.turning._mail._boxes["1.1.1"].heard -= 1000.0
+    bench.tick()  # as long as it waits in the queue it may be silent
+    assert "job 1.1.1" not in bench.cluster.gone
+    says(bench, "1.1.1", "running")
+    bench.tick()
+    assert "job 1.1.1" not in bench.cluster.gone
+    bench.turning._mail._boxes["1.1.1"].heard -= 1000.0
+    bench.tick()
+    assert "job 1.1.1" in bench.cluster.gone
+
+
+def test_stopping_does_not_wait_for_a_suspended_worker(bench: Bench) -> None:
+    suspend(bench, "1.1.0")
+    bench.tick()
+    LogWriter(bench.store.requests).append([StopRequest(0.0, "me")])
+    assert ended(bench).reason == "stopped"
+    assert bench.state.open[0].losses == 0

@@ -58,22 +58,26 @@ def test_a_row_is_cut_at_the_columns_widths() -> None:
     line = squeue_line(
         "3_0",
         "FAILED",
-        name="n9",
+        name="romul-n9",
         end=1795242410,
         exit_status=35072,
         restarts=0,
         reason="NonZeroExitCode",
     )
     assert queue.parse(f"{line}\n") == {
-        "n9:3_0": queue.Row("n9:3_0", "FAILED", 1795242410.0, 35072, 0, "NonZeroExitCode")
+        "romul-n9:3_0": queue.Row(
+            "romul-n9:3_0", "FAILED", 1795242410.0, 35072, 0, "preemptible", "NonZeroExitCode"
+        )
     }
 
 
 def test_values_that_fill_their_columns_do_not_run_into_each_other() -> None:
-    name = "r" * 64
-    line = squeue_line("1" * 32, "RUNNING", name=name, end=7, restarts=3, reason="x" * 120)
+    name, number = "romul-" + "r" * 58, "1" * 15 + "_" + "2" * 16
+    line = squeue_line(number, "RUNNING", name=name, end=7, restarts=3, reason="x" * 120)
     assert queue.parse(line) == {
-        f"{name}:{'1' * 32}": queue.Row(f"{name}:{'1' * 32}", "RUNNING", 7.0, 0, 3, "x" * 120)
+        f"{name}:{number}": queue.Row(
+            f"{name}:{number}", "RUNNING", 7.0, 0, 3, "preemptible", "x" * 120
+        )
     }
 
 
@@ -303,3 +307,23 @@ def test_how_a_job_ended_is_told_by_its_own_record_and_not_by_its_steps(
 ) -> None:
     why = explain(f"1_0|romul-x-1|{state}", *steps)[JOB]
     assert (why.reason, why.taken) == (reason, True)
+
+
+def test_an_array_that_was_cancelled_before_it_started_has_no_elements() -> None:
+    assert queue.parse(squeue_line("5", "CANCELLED") + "\n") == {}
+
+
+def test_with_several_partitions_the_limits_of_one_are_no_reason_to_give_up() -> None:
+    several = status("PENDING", reason="PartitionTimeLimit", partition="preemptible,short")
+    assert several.state == "queued"
+    assert "PartitionTimeLimit" in several.reason
+
+
+def test_a_job_whose_reservation_has_ended_never_starts() -> None:
+    held = status("RESV_DEL_HOLD", reason="Reservation night was deleted")
+    assert held.state == "stuck"
+
+
+def test_a_state_that_is_not_known_is_told() -> None:
+    assert status("LEVITATING").state == "queued"
+    assert "LEVITATING" in status("LEVITATING").reason

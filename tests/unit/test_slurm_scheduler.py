@@ -149,8 +149,8 @@ def bench(slurm: FakeSlurm, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> It
     running: list[commands.Call] = []
 
     class Watched(commands.Call):
-        def __init__(self, *arguments: Any):
-            super().__init__(*arguments)
+        def __init__(self, *arguments: Any, **more: Any):
+            super().__init__(*arguments, **more)
             running.append(self)
 
     monkeypatch.setattr(scheduler, "Call", Watched)
@@ -299,7 +299,7 @@ def test_news_is_asked_for_soon_after_something_was_submitted(
     for _ in range(20):
         bench.ask(A)
     slurm.says("sbatch", "Submitted batch job 9\n")
-    bench.scheduler.submit(tmp_path, "romul-x-2", ["1.2.0"])
+    bench.scheduler.submit([str(tmp_path)], "romul-x-2", ["1.2.0"])
     bench.look(A)
     bench.look(A)
     calls = bench.count("squeue")
@@ -360,7 +360,7 @@ def test_a_completing_job_that_has_ended_says_how(bench: Bench, slurm: FakeSlurm
 
 
 def submit(bench: Bench) -> Future[dict[str, str]]:
-    future = bench.scheduler.submit(Path("/shared/x/sbatch.sh"), NONCE, WORKERS)
+    future = bench.scheduler.submit(["/shared/x/sbatch.sh"], NONCE, WORKERS)
     bench.look()
     return future
 
@@ -906,3 +906,21 @@ def test_arrays_are_as_long_as_the_site_allows(slurm: FakeSlurm) -> None:
     cluster._scheduler._scontrol._process.wait()
     cluster.look([])
     assert cluster.batch_size() == 401
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("sbatch: error: Required partition not available (inactive or drain)", NotNow),
+        ("sbatch: error: I/O error writing script/environment to file", NotNow),
+        ("sbatch: error: QOSMaxWallDurationPerJobLimit\nJob violates accounting/QOS", Refused),
+        ("squeue: error: Could not establish a configuration source", Unreachable),
+    ],
+)
+def test_what_will_pass_is_told_from_what_will_not(said: str, kind: type) -> None:
+    assert isinstance(commands.understand("sbatch", said), kind)
+
+
+def test_a_command_that_was_killed_may_have_done_what_it_was_to(slurm: FakeSlurm) -> None:
+    with pytest.raises(Unreachable, match="ended by signal 15"):
+        commands.Call(["sh", "-c", "kill -15 $$"], 10.0).wait()

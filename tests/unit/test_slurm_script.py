@@ -15,6 +15,7 @@ import pytest
 
 from romul_slurm.clusters import Job, Slurm
 from romul_slurm.clusters.slurm.script import WorkerExecutor
+from romul_slurm.clusters.slurm.script import options as command_line
 from romul_slurm.errors import ConfigError
 
 NONCE = "romul-digits-0123456789"
@@ -303,3 +304,10 @@ def test_only_the_missing_programs_are_named(srun: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(srun))
     with pytest.raises(ConfigError, match="but squeue, scancel, scontrol cannot be found"):
         Slurm().check()
+
+
+def test_the_scripts_options_beat_the_users_environment() -> None:
+    words = command_line(script(partition="gpu"))
+    assert "--partition=gpu" in words
+    assert "--no-requeue" in words
+    assert any(word.startswith("--job-name=") for word in words)

@@ -92,13 +92,15 @@ class Slurm(Cluster):
         return self._scheduler.complaint
 
     def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
-        script = jobs[0].log.with_name("sbatch.sh")
+        from romul_slurm.clusters.slurm.script import options
+
+        path, text = jobs[0].log.with_name("sbatch.sh"), self._executor().script(jobs)
         try:
-            script.write_text(self._executor().script(jobs), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         except OSError as error:
-            return failed(NotNow(f"cannot write {script}: {error.strerror}"))
+            return failed(NotNow(f"cannot write {path}: {error.strerror}"))
         workers = [job.worker for job in jobs]
-        return self._scheduler.submit(script, jobs[0].nonce, workers)
+        return self._scheduler.submit([*options(text), str(path)], jobs[0].nonce, workers)
 
     def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
         return self._scheduler.find(nonce, workers)

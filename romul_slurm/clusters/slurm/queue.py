@@ -19,6 +19,7 @@ _COLUMNS = {
     "EndTime": 24,
     "exit_code": 12,
     "RestartCnt": 12,
+    "Partition": 120,
     "Reason": 120,
 }
 """squeue cuts values to these widths and puts nothing in between."""
@@ -36,6 +37,7 @@ _ENDED = {
     "REVOKED": "revoked",
 }
 _TAKEN = {"CANCELLED", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED"}
+_RUNNING = {"RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"}
 _REQUEUED = {"REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
 
 _STUCK = {
@@ -64,6 +66,8 @@ class Row:
     exit_status: int
     """As wait(2) returns it."""
     restarts: int
+    partition: str
+    """One, or several among which Slurm may choose."""
     reason: str
 
 
@@ -78,7 +82,8 @@ def command(nonces: Iterable[str], user: int) -> list[str]:
 def parse(text: str) -> dict[str, Row]:
     """Return squeue's rows by job."""
     rows = [_row(line) for line in text.splitlines() if line.strip()]
-    return {row.job: row for row in rows}
+    # an array that was cancelled as a whole before it started has a number, but no elements
+    return {row.job: row for row in rows if is_job(row.job)}
 
 
 def _row(line: str) -> Row:
@@ -86,13 +91,14 @@ def _row(line: str) -> Row:
     for width in _COLUMNS.values():
         values.append(line[at : at + width].strip())
         at += width
-    number, name, state, end, status, restarts, reason = values
+    number, name, state, end, status, restarts, partition, reason = values
     return Row(
         f"{name}:{number}",
         state,
         float(end) if end.isdigit() and int(end) else float("inf"),
         int(status) if status.isdigit() else 0,
         int(restarts) if restarts.isdigit() else 0,
+        partition,
         reason,
     )
 
@@ -105,9 +111,9 @@ def status(row: Row, asked: float) -> JobStatus:
         return JobStatus("requeued", asked, "Slurm requeued its job", taken=True)
     if row.state in ("SUSPENDED", "STOPPED"):
         return JobStatus("suspended", asked, "Slurm suspended its job", taken=True)
-    if row.state in ("PENDING", "CONFIGURING"):
-        return _queued(row, asked)
-    return JobStatus("running", asked, until=row.end)
+    if row.state in _RUNNING:
+        return JobStatus("running", asked, until=row.end)
+    return _queued(row, asked)
 
 
 def _ended(row: Row, asked: float) -> JobStatus:
@@ -132,11 +138,16 @@ def unexplained(row: Row | None) -> bool:
 
 
 def _queued(row: Row, asked: float) -> JobStatus:
+    if row.state == "RESV_DEL_HOLD":
+        return JobStatus("stuck", asked, f"Slurm says: {row.state} (its reservation has ended)")
     meaning = _STUCK.get(row.reason)
     if meaning is None and _STUCK_PATTERN.search(row.reason):
         meaning = "it asks for more than one job may have"
-    if meaning is not None:
+    # with several partitions the reason is that of one of them
+    if meaning is not None and "," not in row.partition:
         return JobStatus("stuck", asked, f"Slurm says: {row.reason} ({meaning})")
+    if row.state not in ("PENDING", "CONFIGURING"):  # one that we do not know
+        return JobStatus("queued", asked, f"Slurm says: {row.state}")
     return JobStatus("queued", asked, "" if row.reason in _USUAL else f"Slurm says: {row.reason}")
 
 
@@ -169,7 +180,7 @@ def explain(text: str, jobs: Iterable[str], asked: float) -> dict[str, JobStatus
             why.pop(job, None)
             if name == job.partition(":")[0]:
                 ours.add(job)
-        found = _ended(Row(job, state, 0, 0, 0, ""), asked) if state in _ENDED else None
+        found = _ended(Row(job, state, 0, 0, 0, "", ""), asked) if state in _ENDED else None
         if job in ours and found is not None and (not step or found.fault):
             why[job] = found
     return why

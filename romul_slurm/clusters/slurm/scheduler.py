@@ -15,19 +15,18 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 
 from romul_slurm.clusters.base import JobStatus
 from romul_slurm.clusters.slurm import queue, site
 from romul_slurm.clusters.slurm.commands import Call
 from romul_slurm.clusters.slurm.site import Site
-from romul_slurm.errors import ClusterError, Refused, Unreachable
+from romul_slurm.errors import ClusterError, Unreachable
 
 _SQUEUE_S = 60.0
 _SBATCH_S = 150.0  # sbatch itself waits for 120 s when slurmctld has too many jobs
 _SCANCEL_S = 60.0
 _SCONTROL_S = 60.0
-_SACCT_S = 5.0
+_SACCT_S = 5.0  # short, as a verdict waits for it; it only says why
 _BURST = 3
 _SOON_S = 0.5
 """After something was submitted or cancelled its state is asked for so soon, then ever later."""
@@ -82,11 +81,16 @@ class Scheduler:
 
     # --- what is asked for ---------------------------------------------------------------------
 
-    def submit(self, script: Path, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
-        """Call sbatch."""
+    def submit(self, words: list[str], nonce: str, workers: list[str]) -> Future[dict[str, str]]:
+        """Call sbatch with these arguments.
+
+        It ends with this process: otherwise it might go on waiting for room, and submit what the
+        next controller has looked for in vain.
+        """
         assert self._sbatch is None
         future: Future[dict[str, str]] = Future()
-        self._sbatch = (Call(["sbatch", str(script)], _SBATCH_S), nonce, workers, future)
+        call = Call(["sbatch", *words], _SBATCH_S, ends_with_us=True)
+        self._sbatch = (call, nonce, workers, future)
         return future
 
     def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
@@ -184,7 +188,7 @@ class Scheduler:
         self.complaint = str(error)
 
     def _note_failure(self, error: ClusterError) -> None:
-        if not isinstance(error, Refused):
+        if isinstance(error, Unreachable):
             self.complaint = str(error)
 
     def _start_squeue(self) -> None:

@@ -17,7 +17,7 @@ from romul_slurm.errors import ConfigError
 
 _OURS = (
     *("array", "job-name", "output", "error", "open-mode", "requeue", "no-requeue"),
-    *("nodes", "ntasks", "ntasks-per-node", "parsable", "wait", "wrap"),
+    *("nodes", "ntasks", "ntasks-per-node", "parsable", "wait", "wrap", "clusters", "signal"),
 )
 """sbatch options that a user cannot give, because workers depend on them."""
 
@@ -79,6 +79,12 @@ def _pattern(path: Path) -> str:
             f"{path.parent.parent}. Choose another dir=... or name=..."
         )
     return str(path).replace("%", "%%")
+
+
+def options(script: str) -> list[str]:
+    """Return a script's options as words of a command line, where they beat SBATCH_* variables."""
+    lines = (line for line in script.splitlines() if line.startswith("#SBATCH "))
+    return [shlex.split(line, comments=False)[1] for line in lines]
 
 
 def _command(job: Job, prefix: str) -> str:

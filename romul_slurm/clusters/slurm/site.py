@@ -11,7 +11,7 @@ _SILENCE_S = 150.0
 
 @dataclass(frozen=True)
 class Site:
-    """Limits and times; the defaults are Slurm's own."""
+    """Limits and times; the defaults are usual ones."""
 
     max_array_size: int = 1001
     """Jobs that one array may have; its indices are below."""
