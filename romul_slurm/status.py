@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from romul_slurm import timing
+from romul_slurm.clusters import processes
 from romul_slurm.log import LogReader
 from romul_slurm.records import Beat
 from romul_slurm.store import Store, replace_file
@@ -100,4 +101,6 @@ def controller_silence(store: Store) -> float:
 
 def is_deciding(store: Store) -> bool:
     """Whether a controller seems to be running the population."""
-    return controller_silence(store) < 5 * timing.BEAT_S
+    status = read_status(store)
+    dead = status is not None and not processes.may_live(status.host, status.pid)
+    return not dead and controller_silence(store) < 5 * timing.BEAT_S

@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_the_workers_and_says_how_to_come_back(tmp_path: Path) -> 
         text, _ = process.communicate(timeout=30)
         assert process.returncode == 130
         assert "the same command again" in text
-        assert f"now: romul stop {population}" in text
+        assert f"romul stop {population}" in text
         assert len(workers(population)) == 2
 
 
