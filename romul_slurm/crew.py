@@ -107,20 +107,21 @@ class Crew:
         Args:
             steps: how many steps run or could run now.
         """
-        here = [w for w in self._staff() if self._status(w).state != "suspended"]
+        here = self._present()
         own = [w for w in here if not w.name.startswith(VOLUNTEER)]
         size = self._size()
         lacking = min(size - len(own), steps - len(here))
         if lacking > 0:
             self._recruiter.submit(lacking)
-        # first who has not begun, then who waits, last who trains: that one saves before it leaves
-        own.reverse()  # of those that wait in a queue first the last
-        for worker in sorted(own, key=_how_busy)[: max(0, len(own) - size)]:
-            self._let_go(worker, "fewer workers are wanted")
+        self._let_go(own, len(own) - size, "fewer workers are wanted")
         # who has nothing to do now may have later, unless there are fewer members than workers
-        free = sorted((w for w in reversed(here) if w.attempt is None), key=_how_busy)
-        for worker in free[: max(0, len(here) - len(self._state.runnable()))]:
-            self._let_go(worker, "no step is left for this worker")
+        here = self._present()
+        free = [w for w in here if w.attempt is None]
+        useless = len(here) - len(self._state.runnable())
+        self._let_go(free, useless, "no step is left for this worker")
+
+    def _present(self) -> list[WorkerState]:
+        return [w for w in self._staff() if self._status(w).state != "suspended"]
 
     def _size(self) -> int:
         scaled = self._state.scaled
@@ -133,11 +134,13 @@ class Crew:
         self._ledger.record(Scaled(workers, self._cluster.workers, time.time()))
         self._ledger.note(f"the number of workers is now {workers}")
 
-    def _let_go(self, worker: WorkerState, reason: str) -> None:
-        if worker.token:
-            self.dismiss(worker.name, reason)
-        else:
-            self._end(worker, reason)  # it may be waiting in a queue for hours
+    def _let_go(self, workers: list[WorkerState], count: int, reason: str) -> None:
+        """Let so many go: first the last in the queue, then who waits, then who trains."""
+        for worker in sorted(reversed(workers), key=_how_busy)[: max(0, count)]:
+            if worker.token:
+                self.dismiss(worker.name, reason)  # it saves before it leaves
+            else:
+                self._end(worker, reason)  # it may be waiting in a queue for hours
 
     def _prepare(self, name: str) -> None:
         """Make a worker's mailboxes before it can exist."""

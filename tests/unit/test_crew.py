@@ -781,3 +781,13 @@ def test_stopping_does_not_wait_for_a_suspended_worker(bench: Bench) -> None:
     LogWriter(bench.store.requests).append([StopRequest(0.0, "me")])
     assert ended(bench).reason == "stopped"
     assert bench.state.open[0].losses == 0
+
+
+def test_with_fewer_members_and_fewer_wanted_no_more_leave_than_must(make: Make) -> None:
+    bench = make(4, workers=4)
+    bench.tick()
+    bench.request(3)
+    bench.tick()
+    bench.tick()
+    assert sorted(bench.state.workers) == ["1.1.0", "1.1.1", "1.1.2"]
+    assert sizes(bench) == [4]
