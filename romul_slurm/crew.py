@@ -136,7 +136,9 @@ class Crew:
 
     def _let_go(self, workers: list[WorkerState], count: int, reason: str) -> None:
         """Let so many go: first the last in the queue, then who waits, then who trains."""
-        for worker in sorted(workers[::-1], key=_how_busy)[: max(0, count)]:
+        candidates = list(reversed(workers))
+        candidates.sort(key=_how_busy)
+        for worker in candidates[: max(0, count)]:
             if worker.token:
                 self.dismiss(worker.name, reason)  # it saves before it leaves
             else:
