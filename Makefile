@@ -11,7 +11,7 @@ demo: $(STAMP)  ## Population Based Training on real data, with local workers
 	@echo 'next: . $(BIN)/activate, then romul best outputs/demo'
 
 test: $(STAMP) lint slurm-packages  ## every test; those on Slurm where it can be installed
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 bench: $(STAMP)  ## what the machinery costs, in numbers
 	$(BIN)/python -m benchmarks.overhead
