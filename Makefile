@@ -13,9 +13,10 @@ demo: $(STAMP)  ## Population Based Training on real data, with local workers
 test: $(STAMP) lint slurm-packages  ## every test; those on Slurm where it can be installed
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 
-bench: $(STAMP)  ## what the machinery costs, in numbers
+bench: $(STAMP) slurm-packages  ## what the machinery costs, in numbers
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.resume
+	$(BIN)/python -m benchmarks.slurm
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
