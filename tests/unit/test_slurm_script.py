@@ -311,3 +311,21 @@ def test_the_scripts_options_beat_the_users_environment() -> None:
     assert "--partition=gpu" in words
     assert "--no-requeue" in words
     assert any(word.startswith("--job-name=") for word in words)
+
+
+def test_further_options_can_be_given_on_the_command_line() -> None:
+    words = ["cluster=slurm", "cluster.additional_parameters={nice: 100, mail-type: FAIL}"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "launchers.pbt", *words, "--cfg", "job"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "nice: 100" in shown
+    assert "mail-type: FAIL" in shown
+
+
+def test_further_options_that_are_no_mapping_are_refused() -> None:
+    with pytest.raises(ConfigError, match="nice: 100"):
+        script(additional_parameters="nice=100")

@@ -57,7 +57,7 @@ class Slurm(Cluster):
     signal_delay_s: int = 60
     setup: list[str] = field(default_factory=list)
     srun_args: list[str] = field(default_factory=list)
-    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    additional_parameters: Any = None  # a typed dict would take no new keys from a command line
     queue_poll_s: float = 5.0
 
     def check(self) -> None:

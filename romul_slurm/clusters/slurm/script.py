@@ -32,7 +32,13 @@ class WorkerExecutor(SlurmExecutor):
             ConfigError: naming what is wrong and what is valid.
         """
         super().__init__(folder=Path.cwd())
-        extra = {k.replace("_", "-"): v for k, v in parameters["additional_parameters"].items()}
+        more = parameters.pop("additional_parameters", None) or {}
+        if not isinstance(more, dict):
+            raise ConfigError(
+                f"cluster.additional_parameters must be names and values, such as {{nice: 100}}, "
+                f"got {more!r}"
+            )
+        extra = {str(key).replace("_", "-"): value for key, value in more.items()}
         taken = sorted(extra.keys() & set(_OURS))
         if taken:
             raise ConfigError(
