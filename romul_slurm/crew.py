@@ -121,7 +121,8 @@ class Crew:
         self._let_go(free, useless, "no step is left for this worker")
 
     def _present(self) -> list[WorkerState]:
-        return [w for w in self._staff() if self._status(w).state != "suspended"]
+        """Return the workers that one can count on."""
+        return [w for w in self._staff() if not self._hindrance(w)]
 
     def _size(self) -> int:
         scaled = self._state.scaled

@@ -37,6 +37,8 @@ class Local(Cluster):
     _children: dict[str, subprocess.Popen[bytes]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _dealt: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Job -> its GPUs."""
 
     def check(self) -> None:
         if self.workers is not None and self.workers < 0:
@@ -86,17 +88,19 @@ class Local(Cluster):
                 os.killpg(process.pid, signal.SIGKILL)  # with what the task itself has started
 
     def _start(self, job: Job) -> str:
+        environment = os.environ | self._share(job.population)
         with job.log.open("ab") as log:
             child = subprocess.Popen(
                 job.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | self._share(job.population),
+                env=environment,
                 start_new_session=True,  # Ctrl-C in the terminal is the controller's alone
             )
         name = processes.name(psutil.Process(child.pid))
         self._children[name] = child
+        self._dealt[name] = environment.get("CUDA_VISIBLE_DEVICES", "")
         return name
 
     def _ended(self, job: str) -> JobStatus:
@@ -123,10 +127,14 @@ class Local(Cluster):
     def _free_gpu(self, population: Path) -> str:
         """Return the GPU that fewest live workers of the population have, whoever started them."""
         used = dict.fromkeys(self._gpus, 0)
+        for job, child in self._children.items():  # one just started does not show it yet
+            used[self._dealt[job]] += child.poll() is None
+        ours = {child.pid for child in self._children.values()}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 words = process.cmdline()
-                if "romul_slurm.worker" in words and str(population) in words:
+                others = "romul_slurm.worker" in words and process.pid not in ours
+                if others and str(population) in words:
                     gpu = process.environ().get("CUDA_VISIBLE_DEVICES", "")
                     used[gpu] = used.get(gpu, 0) + 1
         return min(self._gpus, key=lambda gpu: used[gpu])

@@ -68,6 +68,7 @@ def test_nothing_is_lost_and_no_decision_changes(
     assert _same(population, undisturbed)
 
 
+@pytest.mark.timeout(240)  # Slurm may take dead jobs for running: their silence has to tell
 def test_a_slurmctld_that_forgot_its_jobs_and_gives_their_ids_out_again(
     tmp_path: Path, undisturbed: list[dict[str, Any]]
 ) -> None:

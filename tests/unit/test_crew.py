@@ -791,3 +791,10 @@ def test_with_fewer_members_and_fewer_wanted_no_more_leave_than_must(make: Make)
     bench.tick()
     assert sorted(bench.state.workers) == ["1.1.0", "1.1.1", "1.1.2"]
     assert sizes(bench) == [4]
+
+
+def test_a_worker_that_has_been_silent_for_long_is_replaced_but_not_ended(bench: Bench) -> None:
+    bench.turning._mail._boxes["1.1.0"].heard -= timing.SILENCE_S + 1
+    bench.tick()
+    assert bench.cluster.submitted == ["1.1.0", "1.1.1", "1.2.0"]
+    assert "job 1.1.0" not in bench.cluster.gone
