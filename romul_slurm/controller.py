@@ -86,7 +86,7 @@ class Controller:
             store.requests, RequestRecord, store.requests.stat().st_size
         )
         self._assigned = 0
-        self._swept = self._ledger.segment == 1  # nobody was ever superseded
+        self._swept = False
         self._closing_since = self._beat_at = self._view_at = 0.0
 
     def run(self) -> Stopped:
@@ -291,7 +291,7 @@ class Controller:
 
     def _sweep(self) -> None:
         """Once nobody works: find what attempts left that no counted journal knows of."""
-        if not self._swept:
+        if self.state.strays and not self._swept:
             self._swept = True
             self.state.leftovers += self._retention.strays(self.state.needed())
 

@@ -148,6 +148,8 @@ class State:
         """Workers that have left."""
         self.scaled: Scaled | None = None
         """The number of workers that was asked for while it ran."""
+        self.strays = False
+        """Whether somebody nobody listens to any more may have written."""
         self.saves = False
         """Whether steps are known to pass safe points, so that they can be saved half-way."""
         self.recent_s: deque[float] = deque(maxlen=32)
@@ -243,6 +245,7 @@ class State:
 
     def _segment(self, record: Segment) -> None:
         self.segment = record
+        self.strays = self.strays or record.segment > 1
 
     def _assigned(self, r: Assigned) -> None:
         if not self._consistent(r):
@@ -304,6 +307,7 @@ class State:
         if attempt is None:
             return
         self._answer(attempt, r.outbox)
+        self.strays = self.strays or r.ending in ("lost", "preempted")
         home = self.attempt_path(attempt)
         step = self.open.get(attempt.member)
         unsaid = partial_name(1 + (step.announced if step else 0))

@@ -8,7 +8,17 @@ import pytest
 
 from romul_slurm.errors import Superseded
 from romul_slurm.log import LogWriter
-from romul_slurm.records import Assign, Beat, Cancel, Leave, Report, Saved, Started, Welcome
+from romul_slurm.records import (
+    Assign,
+    Beat,
+    Cancel,
+    Leave,
+    Report,
+    Saved,
+    Started,
+    StopRequest,
+    Welcome,
+)
 from tests.unit.bench_population import Bench
 
 
@@ -172,8 +182,6 @@ def test_a_controller_that_reads_a_higher_segments_beat_leaves(bench: Bench) -> 
 
 
 def test_stopping_does_not_wait_for_workers_that_never_started(bench: Bench) -> None:
-    from romul_slurm.records import StopRequest
-
     bench.hello("1.1.0")
     bench.tick()
     LogWriter(bench.store.requests).append([StopRequest(0.0, "me")])
@@ -210,3 +218,24 @@ def test_while_the_journal_cannot_be_written_nobody_hears_of_anything(
     assert len(bench.letters("1.1.0")) == 1
     bench.controller()  # what it reads back is there once
     assert bench.state.open[0].attempts == 1
+
+
+def test_what_a_zombie_published_after_its_step_was_given_away_is_dropped_at_the_end(
+    bench: Bench,
+) -> None:
+    bench.hello("1.1.0")
+    bench.tick()
+    attempt = bench.letters("1.1.0")[-1]
+    bench.cluster.gone.add("job 1.1.0")
+    bench.hello("1.1.1")
+    for _ in range(3):
+        bench.tick()
+    late = bench.store.root / bench.store.attempt(0, 0, attempt.attempt) / "checkpoint"
+    late.mkdir(parents=True)
+    LogWriter(bench.store.requests).append([StopRequest(0.0, "me")])
+    bench.tick()
+    bench.leave("1.1.1")
+    for _ in range(5):
+        bench.tick()
+    assert bench.state.stopped is not None
+    assert not late.exists()
