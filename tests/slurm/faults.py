@@ -203,7 +203,8 @@ def two_controllers(lab: Lab, population: Population) -> int:
         second = Population(lab, population.directory, population.settings)
         second.start()
         code = second.wait()
-        assert code == 1 or population.over  # it says who decides, unless that one has just ended
+        # it says who decides, and leaves; unless that one was just ending, undisturbed
+        assert code == 1 or population.wait() == 0
 
     return _between(population, strike, 2)
 
