@@ -12,20 +12,25 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from romul_slurm.errors import RomulError
-from romul_slurm.records import Assign, Report
+from romul_slurm import manifest
+from romul_slurm.errors import CheckpointDamaged, RomulError
+from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Link, Step, StepInterrupted, finish, running
+from romul_slurm.store import WRITING, WRITING_PARTIAL, has_room, is_full, remove
 
 Task = Callable[[Step], Any]
 
 _ERROR_LIMIT = 8000
 """Characters of a traceback that are reported; the attempt's log has all of it."""
 
+_BIT = 1 << 16
+"""Bytes; a disk without room for so little is full."""
+
 
 def run_attempt(
-    assign: Assign, root: Path, home: Path, task: Callable[[], Task], every_s: float, link: Link
+    assign: Assign, root: Path, home: Path, task: Callable[[], Task], terms: Welcome, link: Link
 ) -> Report:
     """Train the assigned step and return how that ended; the user's errors do not pass."""
     step = Step(
@@ -37,7 +42,8 @@ def run_attempt(
         home=home,
         parent=root / assign.parent if assign.parent else None,
         resume=root / assign.resume if assign.resume else None,
-        checkpoint_every_s=every_s,
+        checkpoint_every_s=terms.checkpoint_every_s,
+        checksums=terms.checksums,
         link=link,
     )
     started, clock = time.time(), time.monotonic()
@@ -45,14 +51,13 @@ def run_attempt(
     def report(outcome: Any, **more: Any) -> Report:
         return Report(assign.attempt, outcome, started, time.monotonic() - clock, **more)
 
-    source = assign.resume or assign.parent
-    if source is not None and not (root / source).is_dir():
-        return report("orphaned", error=f"{root / source} is missing")
     try:
+        if source := assign.resume or assign.parent:
+            manifest.verify(root / source)
         home.mkdir(parents=True, exist_ok=True)
         with running(step):
             score = _number(task()(step))
-        finish(home)
+        finish(home, checksums=terms.checksums)
         result = report("finished", score=score, metrics=_finite(step.metrics))
     except StepInterrupted:
         return report("cancelled" if link.cancelled() else "interrupted")
@@ -62,11 +67,24 @@ def run_attempt(
         text = _describe(error)
         with contextlib.suppress(OSError):  # the log may be on a full disk
             print(text, file=sys.stderr, flush=True)
-        if link.must_stop():  # what breaks while the job is being taken down is no failure
-            return report("interrupted", error=text)
-        return report("failed", error=text)
+        return report(_outcome(error, home, link), error=text)
     _write_report(home, assign, result)
     return result
+
+
+def _outcome(
+    error: BaseException, home: Path, link: Link
+) -> Literal["interrupted", "orphaned", "full", "failed"]:
+    """Return what an error during an attempt means."""
+    if link.must_stop():  # what breaks while the job is being taken down is no failure
+        return "interrupted"
+    if isinstance(error, CheckpointDamaged):
+        return "orphaned"
+    if is_full(error) and not has_room(home, _BIT):  # else it is another disk, of this machine
+        for name in (WRITING, WRITING_PARTIAL):  # nobody knows of them; others need the room
+            remove(home / name)
+        return "full"
+    return "failed"
 
 
 def _number(score: Any) -> float | None:
@@ -121,8 +139,9 @@ class Output:
     def to(self, path: Path) -> Iterator[None]:
         """Redirect file descriptors 1 and 2, so that subprocesses and crashes are caught too."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        target = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
         kept = [(fd, os.dup(fd)) for fd in (1, 2)]
-        self._redirect(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666))
+        self._redirect(target)
         self._path = path
         try:
             yield

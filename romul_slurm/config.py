@@ -49,6 +49,8 @@ class PopulationConfig:
         max_restarts: restarts at one age before the member is given up.
         stall_timeout_s: an attempt without a safe point for so long is ended.
         checkpoint_every_s: how often a safe point saves a partial checkpoint.
+        checksums: publish checkpoints with checksums, so that any damage is noticed before
+            training starts from them; without, files that are missing or cut are.
         target: the population ends when a score is at least as good.
         log_limit_mb: output kept per attempt.
     """
@@ -63,6 +65,7 @@ class PopulationConfig:
     max_restarts: int = 2
     stall_timeout_s: float = 3600.0
     checkpoint_every_s: float = 300.0
+    checksums: bool = False
     target: float | None = None
     log_limit_mb: float = 10.0
 
@@ -148,6 +151,7 @@ _FREE_POPULATION_KEYS = {
     "max_restarts",
     "stall_timeout_s",
     "checkpoint_every_s",
+    "checksums",
     "target",
     "log_limit_mb",
 }

@@ -25,6 +25,7 @@ from romul_slurm.mailroom import Mailroom
 from romul_slurm.planner import Planner
 from romul_slurm.records import (
     Beat,
+    Blocked,
     Cancel,
     CheckpointLost,
     Dropped,
@@ -44,6 +45,7 @@ from romul_slurm.records import (
     Unfinished,
 )
 from romul_slurm.retention import Retention
+from romul_slurm.room import Room
 from romul_slurm.state import Attempt, State, WorkerState
 from romul_slurm.store import Store
 
@@ -77,7 +79,8 @@ class Controller:
         self._view = view
         self._mail = Mailroom(store)
         self._ledger = Ledger(journal, state, self._mail, cluster)
-        self._ledger.meanwhile = self._keep_beat
+        self._ledger.meanwhile = self._meanwhile
+        self._room = Room(store, self._ledger)
         self._crew = Crew(store, self._ledger, self._mail, cluster, settings, import_roots)
         self._retention = Retention(store, state.dropped)
         self._beat = LogWriter(store.beat)
@@ -148,7 +151,7 @@ class Controller:
         if now - self._beat_at < timing.BEAT_S:
             return
         self._beat_at = now
-        for beat in self._beats.read():
+        for beat in self._beats.poll():
             if beat.segment > self._ledger.segment:
                 raise Superseded(
                     f"another controller has taken over {self.store.root}; this one leaves"
@@ -157,6 +160,11 @@ class Controller:
             raise Superseded(f"the lease of {self.store.root} was taken; this controller leaves")
         with contextlib.suppress(OSError):  # kept by the writer for the next beat
             self._beat.append([Beat(self._ledger.segment, time.time())])
+
+    def _meanwhile(self) -> None:
+        """While the journal cannot be written, make room."""
+        self._keep_beat()
+        self._retention.purge()
 
     # --- mail --------------------------------------------------------------------------------
 
@@ -172,7 +180,7 @@ class Controller:
             self._crew.on_hello(worker, record, offset)
         elif isinstance(record, Goodbye):
             self._crew.on_goodbye(worker, record)
-        elif isinstance(record, Started | Progress | Saved | Report):
+        elif isinstance(record, Started | Progress | Saved | Blocked | Report):
             self._mail.answered(worker, record.attempt)
             attempt = self.state.attempts.get(record.attempt)
             if attempt is not None and attempt.worker == worker:
@@ -181,13 +189,15 @@ class Controller:
                 self._ledger.send(worker, Cancel(self._ledger.segment, record.attempt))
 
     def _on_attempt(
-        self, attempt: Attempt, record: Started | Progress | Saved | Report, offset: int
+        self, attempt: Attempt, record: Started | Progress | Saved | Blocked | Report, offset: int
     ) -> None:
         if isinstance(record, Saved | Progress):
             self.state.saves = True
         if isinstance(record, Saved):
             name, number = record.attempt, record.number
             self._ledger.record(PartialSaved(name, number, record.safe_points, offset))
+        elif isinstance(record, Blocked):
+            self._room.lacking(where(attempt), record.error)
         elif isinstance(record, Report) and record.outcome == "finished":
             self._on_finished(attempt, record, offset)
         elif isinstance(record, Report):
@@ -208,18 +218,27 @@ class Controller:
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
+        elif r.outcome == "full":
+            self._room.lacking(where(attempt), _last_line(r.error))
         elif r.outcome == "orphaned":
-            self.note(f"{where(attempt)}: {r.error}: the step is decided again")
-            step = self.state.open.get(attempt.member)
-            if step is not None and not attempt.resume and step.decision.parent is not None:
-                self._ledger.record(CheckpointLost(step.decision.parent, attempt.age))
+            self._on_orphaned(attempt, r.error)
+
+    def _on_orphaned(self, attempt: Attempt, why: str) -> None:
+        """A checkpoint is missing or damaged: nothing else may continue it either."""
+        if attempt.resume:
+            self.note(f"{where(attempt)}: {why}: the step is begun again from its start")
+            return
+        self.note(f"{where(attempt)}: {why}: the step is decided again, from another parent")
+        for (member, age), path in list(self.state.checkpoints.items()):
+            if path == attempt.parent:
+                self._ledger.record(CheckpointLost(member, age))
 
     # --- steps -------------------------------------------------------------------------------
 
     def _assign(self) -> None:
         # a step without safe points must be finished before the worker's time is up
         self._crew.retire(0.0 if self.state.saves else max(self.state.recent_s, default=0.0))
-        idle = self._crew.idle()
+        idle = self._crew.idle() if self._room.enough() else []
         self._crew.relieve(len(idle) - self._planner.ready())
         for worker in idle:
             if not self._give(worker):
@@ -262,7 +281,7 @@ class Controller:
     def _asked_to_stop(self) -> bool:
         """Read the user's requests and carry out the others."""
         stop = False
-        for request in self._requests.read():
+        for request in self._requests.poll():
             if isinstance(request, ScaleRequest):
                 self._crew.scale(request.workers)
             else:
@@ -306,7 +325,8 @@ class Controller:
         now = time.monotonic()
         if now - self._view_at >= timing.VIEW_S:
             self._view_at = now
-            self._view(self)
+            with contextlib.suppress(OSError):  # nobody decides by it
+                self._view(self)
 
 
 def _last_line(text: str) -> str:

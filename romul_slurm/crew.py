@@ -192,6 +192,7 @@ class Crew:
             idle_timeout_s=self._cluster.idle_timeout_s,
             poll_s=self._cluster.poll_s,
             log_limit=int(self._settings.log_limit_mb * 1e6),
+            checksums=self._settings.checksums,
             steps=self._cluster.steps_per_job or 0,
         )
 

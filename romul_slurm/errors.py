@@ -33,6 +33,10 @@ class CheckpointError(RomulError):
     """A checkpoint cannot be saved or loaded."""
 
 
+class CheckpointDamaged(CheckpointError):
+    """A published checkpoint is missing, or not what it was when it was published."""
+
+
 class ClusterError(RomulError):
     """A cluster did not do what it was asked to."""
 

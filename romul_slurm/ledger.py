@@ -6,6 +6,7 @@ messages sent and jobs cancelled, so nobody hears of anything the journal does n
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -89,8 +90,9 @@ class Ledger:
         now = time.monotonic()
         if now - self._complained > _COMPLAIN_S or not self._complained:
             self._complained = now
-            print(
-                f"romul: cannot write to {self._journal.directory}: {error.strerror}. Nothing is "
-                f"lost; it goes on by itself when there is room",
-                flush=True,
-            )
+            with contextlib.suppress(OSError):  # where that goes may be full, too
+                print(
+                    f"romul: cannot write to {self._journal.directory}: {error.strerror}. Nothing "
+                    f"is lost; it goes on by itself when there is room",
+                    flush=True,
+                )

@@ -7,6 +7,7 @@ is what makes another host's writes visible (close-to-open consistency).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import zlib
@@ -24,8 +25,31 @@ _encoder = msgspec.json.Encoder()
 
 def encode(record: msgspec.Struct) -> bytes:
     """Return a record's line: the checksum in hex, a space, JSON, a newline."""
-    body = _encoder.encode(record)
+    try:
+        body = _encoder.encode(record)
+    except UnicodeEncodeError:  # text made of a file's name or of an error may be no Unicode
+        body = _encoder.encode(_escaped(msgspec.to_builtins(record)))
     return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def _escaped(value: Any) -> Any:
+    """Return plain data with what UTF-8 cannot hold written as backslash and number."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return value
+
+
+def parse(line: bytes, decoder: msgspec.json.Decoder[R]) -> R | None:
+    """Return the record of a line without its newline; None if it is no valid one."""
+    body = line[9:]
+    try:
+        return decoder.decode(body) if line[:9] == b"%08x " % zlib.crc32(body) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 class LogWriter:
@@ -88,8 +112,15 @@ class LogReader(Generic[R]):
         self.path = path
         self.offset = offset
         self.bad: list[str] = []
-        """Lines that are no valid record, as `file:line`."""
+        """Lines that are no valid record, as `file:line` or, many together, `file:first-last`."""
         self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(record_type)
+        self._start = offset
+        self._lines_before = None if offset else 0
+        self._lines = 0
+        """How many lines were passed since `_start`."""
+        self._bad_since: int | None = None
+        self._endless = 0
+        """So many bytes after `offset` hold no newline; they are not read again and again."""
 
     def read(self, until: int | None = None) -> Iterator[R]:
         """Yield the whole records that follow, up to byte `until` if given."""
@@ -98,43 +129,68 @@ class LogReader(Generic[R]):
         except FileNotFoundError:
             return
         try:
-            yield from self._read(fd, until)
+            more = True
+            while more:
+                data, more = self._whole_lines(fd, until)
+                for line in data.split(b"\n")[:-1]:
+                    record = self._parse(line)
+                    self.offset += len(line) + 1
+                    self._lines += 1
+                    if record is not None:
+                        yield record
         finally:
             os.close(fd)
 
-    def _read(self, fd: int, until: int | None) -> Iterator[R]:
-        size = _CHUNK
+    def poll(self) -> Iterator[R]:
+        """Yield the same, for somebody who will ask again: an error of the disk is no news."""
+        with contextlib.suppress(OSError):
+            yield from self.read()
+
+    def _whole_lines(self, fd: int, until: int | None) -> tuple[bytes, bool]:
+        """Return the lines that follow, about a chunk of them, and whether there may be more."""
+        at = self._endless
         while True:
-            room = size if until is None else min(size, until - self.offset)
-            data = os.pread(fd, room, self.offset)
+            begin = self.offset + at
+            room = _CHUNK if until is None else max(0, min(_CHUNK, until - begin))
+            data = os.pread(fd, room, begin)
+            full = len(data) == _CHUNK
             end = data.rfind(b"\n") + 1
-            if not end:
-                if len(data) < size:
-                    return
-                size *= 2  # a line longer than the chunk
-                continue
-            for line in data[: end - 1].split(b"\n"):
-                record = self._parse(line)
-                self.offset += len(line) + 1
-                if record is not None:
-                    yield record
-            if len(data) < size:
-                return
+            if end:
+                self._endless = 0
+                lines = os.pread(fd, at + end, self.offset) if at else data[:end]
+                return lines, full and len(lines) == at + end
+            if not full:
+                return b"", False
+            at += len(data)  # within a line longer than a chunk
+            self._endless = at
 
     def _parse(self, line: bytes) -> R | None:
-        body = line[9:]
         try:
-            if int(line[:8], 16) == zlib.crc32(body):
-                return self._decoder.decode(body)
-        except (ValueError, msgspec.MsgspecError):
+            body = line[9:]
+            if body and int(line[:8], 16) == zlib.crc32(body):
+                record = self._decoder.decode(body)
+                self._bad_since = None
+                return record
+        except (ValueError, msgspec.MsgspecError, RecursionError):
             pass
         if line.strip():
-            self.bad.append(f"{self.path}:{self._line_number()}")
+            self._note_bad(self._line_number())
         return None
 
+    def _note_bad(self, number: int) -> None:
+        if self._bad_since is None or not self.bad:
+            self._bad_since = number
+            self.bad.append(f"{self.path}:{number}")
+        else:  # a large file of garbage is one entry
+            self.bad[-1] = f"{self.path}:{self._bad_since}-{number}"
+
     def _line_number(self) -> int:
-        with self.path.open("rb") as file:
-            return file.read(self.offset).count(b"\n") + 1
+        if self._lines_before is None:
+            with self.path.open("rb") as file:
+                starts = range(0, self._start, _CHUNK)
+                pieces = (file.read(min(_CHUNK, self._start - at)) for at in starts)
+                self._lines_before = sum(piece.count(b"\n") for piece in pieces)
+        return self._lines_before + self._lines + 1
 
 
 def create_log(path: Path) -> None:

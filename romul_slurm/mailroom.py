@@ -53,7 +53,7 @@ class Mailroom:
     def read(self) -> Iterator[tuple[str, OutboxRecord, int]]:
         """Yield what is new: worker, record, and how much of its outbox is read with it."""
         for worker, box in list(self._boxes.items()):
-            for record in box.reader.read():
+            for record in box.reader.poll():
                 box.heard = time.monotonic()
                 yield worker, record, box.reader.offset
 

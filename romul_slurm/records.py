@@ -69,7 +69,7 @@ class Finished(Record, frozen=True, tag="finished"):
     """How many bytes of the worker's outbox have been read with this record."""
 
 
-Ending = Literal["failed", "lost", "preempted", "interrupted", "cancelled", "orphaned"]
+Ending = Literal["failed", "lost", "preempted", "interrupted", "cancelled", "orphaned", "full"]
 
 
 class Unfinished(Record, frozen=True, tag="unfinished"):
@@ -77,7 +77,8 @@ class Unfinished(Record, frozen=True, tag="unfinished"):
 
     failed: the task raised, stalled or broke the worker. lost: the worker vanished or ran out of
     time. preempted: the cluster took the worker away. interrupted: the worker had to leave.
-    cancelled: the step did not need it any more. orphaned: what it was to continue is missing.
+    cancelled: the step did not need it any more. orphaned: what it was to continue is missing or
+    damaged. full: there was no room for its checkpoint.
     """
 
     attempt: str
@@ -245,11 +246,18 @@ class Saved(Record, frozen=True, tag="saved"):
     safe_points: int
 
 
+class Blocked(Record, frozen=True, tag="blocked"):
+    """The attempt cannot write a checkpoint: the disk is full."""
+
+    attempt: str
+    error: str
+
+
 class Report(Record, frozen=True, tag="report"):
     """The attempt ended; repeated until the worker is given something else."""
 
     attempt: str
-    outcome: Literal["finished", "failed", "interrupted", "cancelled", "orphaned"]
+    outcome: Literal["finished", "failed", "interrupted", "cancelled", "orphaned", "full"]
     started: float
     train_s: float
     score: float | None = None
@@ -273,7 +281,7 @@ class Goodbye(Record, frozen=True, tag="goodbye"):
     """Seconds of these spent in the task."""
 
 
-OutboxRecord = Hello | Started | Progress | Saved | Report | Alive | Goodbye
+OutboxRecord = Hello | Started | Progress | Saved | Blocked | Report | Alive | Goodbye
 
 # --- controller -> worker ------------------------------------------------------------------------
 
@@ -291,6 +299,8 @@ class Welcome(Record, frozen=True, tag="welcome"):
     poll_s: float
     log_limit: int
     """Bytes of output kept per attempt."""
+    checksums: bool = False
+    """Checkpoints are published with checksums."""
     steps: int = 0
     """The worker leaves after so many; 0: it stays."""
 

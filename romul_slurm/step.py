@@ -6,8 +6,7 @@ Importing this module imports no torch; loading and saving state does.
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
+import os
 import tempfile
 import time
 from collections import OrderedDict
@@ -15,18 +14,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from romul_slurm.errors import CheckpointError
+from romul_slurm import manifest
+from romul_slurm.errors import CheckpointDamaged, CheckpointError
 from romul_slurm.store import (
     CHECKPOINT,
     WRITING,
     WRITING_PARTIAL,
+    disk_error,
+    is_full,
     partial_name,
     publish,
     remove,
 )
 
 STATE = "state.pt"
-_META = "romul.json"
 
 
 class StepInterrupted(BaseException):
@@ -50,6 +51,12 @@ class Link(Protocol):
 
     def saved(self, number: int, safe_points: int) -> None:
         """A partial checkpoint was published."""
+
+    def no_room(self, why: str) -> None:
+        """A checkpoint cannot be written: the disk is full."""
+
+    def wait_for_room(self) -> bool:
+        """Wait a little; False if that has gone on for too long."""
 
 
 class Step:
@@ -79,6 +86,7 @@ class Step:
         parent: Path | None = None,
         resume: Path | None = None,
         checkpoint_every_s: float = float("inf"),
+        checksums: bool = False,
         link: Link | None = None,
     ):
         self.member = member
@@ -90,6 +98,7 @@ class Step:
         self._home = home
         self._link = link
         self._every_s = checkpoint_every_s
+        self._checksums = checksums
         self._saved_at = time.monotonic()
         self._partials = 0
         self._epochs = 0
@@ -120,7 +129,8 @@ class Step:
         """Return the state to continue from, as it was given to `save`; None at the start.
 
         Raises:
-            CheckpointError: if the checkpoint was not written by `save`, or cannot be read.
+            CheckpointError: if the checkpoint was not written by `save`.
+            CheckpointDamaged: if it cannot be read. Let it pass: the step is begun from another.
         """
         if self.parent_dir is None:
             return None
@@ -130,22 +140,29 @@ class Step:
                 f"{self.parent_dir} holds no {STATE}: it was not written by step.save(). Read "
                 f"what the training wrote to step.checkpoint_dir from step.parent_dir yourself"
             )
-        import torch
-
-        try:
-            state = torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as error:
-            raise CheckpointError(f"cannot load {path}: {error}") from error
-        return state
+        return _torch_load(path, map_location)
 
     def save(self, state: Any) -> None:
         """Write the state at the end of the step: tensors and plain Python values.
 
+        While the disk is full it waits, as long as a worker waits for a controller.
+
         Raises:
             CheckpointError: naming the key of what `torch.load(weights_only=True)` would refuse.
+            OSError: if it cannot be written.
         """
-        if self._home is not None:
-            _torch_save(state, self.checkpoint_dir / STATE)
+        if self._home is None:
+            return
+        while True:
+            try:
+                _torch_save(state, self.checkpoint_dir / STATE)
+                break
+            except OSError as error:
+                if not is_full(error) or self._link is None:
+                    raise
+                self._link.no_room(str(error))
+                if not self._link.wait_for_room():
+                    raise
 
     def checkpoint(self, make_state: Callable[[], Any], *, epoch_done: bool = True) -> None:
         """Mark a safe point: here the training can be interrupted and continued.
@@ -209,13 +226,29 @@ class Step:
     def _restore_counts(self) -> None:
         """Go on counting where the partial checkpoint that is continued left off."""
         if self._resume is not None:
-            meta = json.loads((self._resume / _META).read_text(encoding="utf-8"))
-            self._epochs, self._safe_points = meta["epochs"], meta["safe_points"]
+            partial = manifest.read(self._resume)
+            self._epochs, self._safe_points = partial.epochs, partial.safe_points
             self._resume = None
 
     def _save_partial(self, make_state: Callable[[], Any], epochs: int) -> None:
+        """Publish a partial checkpoint; where there is no room for it, go on without."""
         assert self._home is not None
+        assert self._link is not None
         writing = self._home / WRITING_PARTIAL
+        try:
+            self._write_partial(writing, make_state, epochs)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            remove(writing)
+            self._link.no_room(str(error))
+        else:
+            self._partials += 1
+            publish(writing, self._home / partial_name(self._partials))
+            self._link.saved(self._partials, self._safe_points)
+        self._saved_at = time.monotonic()
+
+    def _write_partial(self, writing: Path, make_state: Callable[[], Any], epochs: int) -> None:
         remove(writing)
         writing.mkdir(parents=True)
         final_directory, self._directory = self._directory, writing
@@ -225,13 +258,9 @@ class Step:
                 _torch_save(state, writing / STATE)
         finally:
             self._directory = final_directory
-        meta = {"epochs": epochs, "safe_points": self._safe_points}
-        (writing / _META).write_text(json.dumps(meta), encoding="utf-8")
-        self._partials += 1
-        publish(writing, self._home / partial_name(self._partials))
-        self._saved_at = time.monotonic()
-        if self._link is not None:
-            self._link.saved(self._partials, self._safe_points)
+        manifest.write(
+            writing, checksums=self._checksums, epochs=epochs, safe_points=self._safe_points
+        )
 
 
 _current: Step | None = None
@@ -257,7 +286,7 @@ def running(step: Step) -> Iterator[Step]:
         _current = None
 
 
-def finish(home: Path) -> None:
+def finish(home: Path, *, checksums: bool = False) -> None:
     """Publish the step's checkpoint.
 
     Raises:
@@ -269,26 +298,49 @@ def finish(home: Path) -> None:
             "the task returned without saving: call step.save({...}), or write to "
             "step.checkpoint_dir, before it returns"
         )
+    manifest.write(writing, checksums=checksums)
     publish(writing, home / CHECKPOINT)
 
 
+def _torch_load(path: Path, map_location: Any) -> Any:
+    import torch
+
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        damaged = disk_error(error) is None and not _is_readable(path)
+        kind = CheckpointDamaged if damaged else CheckpointError
+        raise kind(f"cannot load {path}: {error}") from error
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether it is not the file that is at fault, but where it was to be loaded to."""
+    import torch
+
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        return False
+    return True
+
+
 def _torch_save(state: Any, path: Path) -> None:
+    """Write a state to the disk for good, so that what is wrong shows while there still is one."""
     import torch
 
     _check_loadable(state, "state")
     try:
-        torch.save(state, path)
-    except OSError:
-        raise
+        with path.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
     except Exception as error:
-        full = _no_space(path)
-        raise CheckpointError(f"cannot write {path}: {full or error}") from error
-
-
-def _no_space(path: Path) -> str:
-    """Torch reports a full disk as an unspecific error of its archive writer."""
-    free = shutil.disk_usage(path.parent).free
-    return f"only {free} bytes are free on that disk" if free < 1 << 20 else ""
+        with contextlib.suppress(OSError):
+            path.unlink()
+        disk = disk_error(error)  # torch hides it behind an error of its archive writer
+        if disk is not None:
+            raise OSError(disk.errno, disk.strerror, str(path)) from error
+        raise CheckpointError(f"cannot write {path}: {error}") from error
 
 
 def _check_loadable(value: Any, where: str) -> None:

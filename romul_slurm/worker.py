@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from romul_slurm.records import (
     Alive,
     Assign,
     Beat,
+    Blocked,
     Cancel,
     Goodbye,
     Hello,
@@ -47,6 +50,7 @@ from romul_slurm.records import (
 from romul_slurm.store import Store
 
 _PATIENCE_WITHOUT_WELCOME_S = 60.0
+_ROOM_PAUSE_S = 0.5
 
 
 class Worker:
@@ -73,6 +77,7 @@ class Worker:
         self._segment = 0
         self._queue: list[Assign] = []
         self._current: str | None = None
+        self._blocked_since = math.inf
         self._unwanted: set[str] = set()
         self._task: Task | None = None
         self._born = self._heard = self._looked = self._announced = time.monotonic()
@@ -112,11 +117,10 @@ class Worker:
     def _perform(self, assign: Assign, terms: Welcome) -> None:
         self._current = assign.attempt
         self._say(Started(assign.attempt))
+        self._blocked_since = math.inf
         home = self.store.root / self.store.attempt(assign.member, assign.age, assign.attempt)
-        every_s = terms.checkpoint_every_s
-        output = contextlib.nullcontext() if self._inline else self._output.to(home / "log")
-        with output:
-            report = run_attempt(assign, self.store.root, home, self._get_task, every_s, self)
+        with self._output_to(home / "log"):
+            report = run_attempt(assign, self.store.root, home, self._get_task, terms, self)
         self.steps += 1
         self._task_s += report.train_s
         self._current = None
@@ -131,6 +135,15 @@ class Worker:
         self._idle_since = time.monotonic()
         self._repeat_pause = timing.REPEAT_S
         self._repeat_at = self._idle_since + self._repeat_pause
+
+    @contextlib.contextmanager
+    def _output_to(self, log: Path) -> Iterator[None]:
+        """Send what the task prints to a log, or where there is no room for one, to our own."""
+        with contextlib.ExitStack() as stack:
+            if not self._inline:
+                with contextlib.suppress(OSError):  # the attempt will say what is wrong
+                    stack.enter_context(self._output.to(log))
+            yield
 
     def _goodbye(self) -> Goodbye:
         return Goodbye(self.leaving, time.monotonic() - self._born, self._task_s)
@@ -182,10 +195,28 @@ class Worker:
         assert self._current
         self._say(Saved(self._current, number, safe_points))
 
+    def no_room(self, why: str) -> None:
+        """Say, now and then, that a checkpoint cannot be written."""
+        assert self._current
+        now = time.monotonic()
+        if now - self._announced >= timing.ALIVE_S or self._blocked_since > now:
+            self._announced = now
+            self._say(Blocked(self._current, why))
+        self._blocked_since = min(now, self._blocked_since)
+
+    def wait_for_room(self) -> bool:
+        """Wait a little; False if the worker must leave, or has waited for too long."""
+        patience = self._welcome.patience_s if self._welcome else 0.0
+        too_long = time.monotonic() - self._blocked_since > patience
+        if self._inline or too_long or self.must_stop():
+            return False
+        time.sleep(_ROOM_PAUSE_S)
+        return True
+
     # --- mail --------------------------------------------------------------------------------
 
     def _read_inbox(self) -> None:
-        for record in self._inbox.read():
+        for record in self._inbox.poll():
             if record.segment < self._segment:
                 continue  # from a controller that was superseded
             self._segment = record.segment
@@ -224,11 +255,11 @@ class Worker:
         if now - self._looked < timing.SAFE_POINT_S:
             return
         self._looked = now
-        for beat in self._beat.read():
+        for beat in self._beat.poll():
             if beat.segment >= self._segment:
                 self._segment = beat.segment
                 self._heard = now
-        if any(isinstance(request, StopRequest) for request in self._requests.read()):
+        if any(isinstance(request, StopRequest) for request in self._requests.poll()):
             self.leaving = self.leaving or "the user asked to stop"
         patience = self._welcome.patience_s if self._welcome else _PATIENCE_WITHOUT_WELCOME_S
         if now - self._heard > patience and not self._inline:
@@ -249,7 +280,8 @@ class Worker:
         except FileNotFoundError:
             self.leaving = f"{self._outbox.path} is gone"
         except OSError as error:  # kept, and written with the next record
-            print(f"cannot write {self._outbox.path}: {error.strerror}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # the log may be on the same disk
+                print(f"cannot write {self._outbox.path}: {error.strerror}", file=sys.stderr)
 
     def deliver(self) -> None:
         """Write what could not be written: a report is worth waiting for a disk with room."""

@@ -69,6 +69,8 @@ class FakeLink:
 
     stop: bool = False
     cancel: bool = False
+    patience: int = 0
+    """How often it waits for room."""
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 
     def must_stop(self) -> bool:
@@ -82,6 +84,13 @@ class FakeLink:
 
     def saved(self, number: int, safe_points: int) -> None:
         self.heard.append(("saved", number, safe_points))
+
+    def no_room(self, why: str) -> None:
+        self.heard.append(("no room", why))
+
+    def wait_for_room(self) -> bool:
+        self.patience -= 1
+        return self.patience >= 0
 
 
 def squeue_line(

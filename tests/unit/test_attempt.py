@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from romul_slurm.attempt import Output, run_attempt
-from romul_slurm.records import Assign, Report
-from romul_slurm.step import Step, current_step
+from romul_slurm.records import Assign, Report, Welcome
+from romul_slurm.step import Step, current_step, finish
 from tests.unit.helpers import FakeLink
 
 ASSIGN = Assign(
@@ -31,6 +31,16 @@ ASSIGN = Assign(
     hyperparameters={"lr": 0.1},
     parent=None,
     resume=None,
+)
+TERMS = Welcome(
+    segment=1,
+    requests=0,
+    import_roots=[],
+    checkpoint_every_s=math.inf,
+    patience_s=60,
+    idle_timeout_s=60,
+    poll_s=0.01,
+    log_limit=10**6,
 )
 
 
@@ -45,7 +55,7 @@ def attempt(
     """Return the report of an attempt at a step in `root`/attempt."""
     fields = {name: getattr(ASSIGN, name) for name in ASSIGN.__struct_fields__} | changes
     return run_attempt(
-        Assign(**fields), root, root / "attempt", lambda: task, math.inf, link or FakeLink()
+        Assign(**fields), root, root / "attempt", lambda: task, TERMS, link or FakeLink()
     )
 
 
@@ -192,7 +202,7 @@ def test_a_task_that_cannot_be_made_fails_the_attempt(root: Path) -> None:
     def make() -> Any:
         raise ImportError("no module named tusks")
 
-    report = run_attempt(ASSIGN, root, root / "attempt", make, math.inf, FakeLink())
+    report = run_attempt(ASSIGN, root, root / "attempt", make, TERMS, FakeLink())
     assert report.outcome == "failed"
     assert report.error.endswith("ImportError: no module named tusks")
 
@@ -261,12 +271,56 @@ def test_an_attempt_whose_parent_is_missing_is_orphaned_and_names_it(
     assert str(root / "steps/gone") in report.error
 
 
-def test_a_parent_that_cannot_be_loaded_fails_without_a_traceback(root: Path) -> None:
-    (root / "parent").mkdir()
-    report = attempt(root, lambda step: step.load(), parent="parent")
-    assert report.outcome == "failed"
+def checkpoint(root: Path, state: Any, *, checksums: bool = False) -> str:
+    """Publish a checkpoint, and return its path relative to the root."""
+    Step(home=root / "earlier").save(state)
+    finish(root / "earlier", checksums=checksums)
+    return "earlier/checkpoint"
+
+
+@pytest.mark.parametrize("what", ["parent", "resume"])
+def test_a_damaged_checkpoint_is_noticed_before_training(root: Path, what: str) -> None:
+    source = checkpoint(root, {"x": 1})
+    os.truncate(root / source / "state.pt", 100)
+    report = attempt(root, lambda step: pytest.fail("was called"), **{what: source})
+    assert report.outcome == "orphaned"
+    assert f"{root / source / 'state.pt'} has 100 bytes instead of" in report.error
+
+
+@pytest.mark.parametrize("what", ["parent", "resume"])
+def test_with_checksums_a_flipped_bit_is_noticed_before_training(root: Path, what: str) -> None:
+    source = checkpoint(root, {"x": torch.zeros(1000)}, checksums=True)
+    state = root / source / "state.pt"
+    data = bytearray(state.read_bytes())
+    data[len(data) // 2] ^= 1
+    state.write_bytes(data)
+    report = attempt(root, lambda step: pytest.fail("was called"), **{what: source})
+    assert report.outcome == "orphaned"
+    assert report.error == f"{state} is damaged: its checksum is wrong"
+
+
+def test_a_state_that_torch_cannot_read_is_a_damaged_checkpoint(root: Path) -> None:
+    source = checkpoint(root, {"x": 1})
+    state = root / source / "state.pt"
+    state.write_bytes(b"x" * state.stat().st_size)
+    report = attempt(root, lambda step: step.load(), parent=source)
+    assert report.outcome == "orphaned"
     assert "Traceback" not in report.error
-    assert str(root / "parent") in report.error
+
+
+def test_a_state_that_cannot_be_loaded_where_it_should_is_not_damaged(root: Path) -> None:
+    source = checkpoint(root, {"x": torch.zeros(3)})
+    report = attempt(root, lambda step: step.load(map_location="no such place"), parent=source)
+    assert report.outcome == "failed"
+
+
+def test_a_checkpoint_that_step_save_did_not_write_is_not_damaged(root: Path) -> None:
+    (root / "earlier" / "checkpoint.tmp").mkdir(parents=True)
+    (root / "earlier" / "checkpoint.tmp" / "weights").write_text("1")
+    finish(root / "earlier")
+    report = attempt(root, lambda step: step.load(), parent="earlier/checkpoint")
+    assert report.outcome == "failed"
+    assert "was not written by step.save()" in report.error
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

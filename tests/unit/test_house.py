@@ -27,12 +27,14 @@ ALLOWED = {
     "store": {"errors", "log"},
     "journal": {"errors", "log", "records", "store", "__init__"},
     "clusters": {"clusters", "errors", "worker"},  # inline runs the worker in this process
-    "step": {"errors", "layout", "store"},
-    "attempt": {"errors", "records", "step"},
+    "step": {"errors", "manifest", "store"},
+    "attempt": {"errors", "manifest", "records", "step", "store"},
     "worker": {"attempt", "errors", "log", "records", "store", "timing"},
     "state": {"history", "layout", "records", "store"},
     "mailroom": {"log", "records", "store", "timing"},
+    "manifest": {"errors", "log"},
     "retention": {"store", "timing"},
+    "room": {"errors", "ledger", "manifest", "store"},
 }
 """Modules that are not named may import everything: they put the parts together."""
 
