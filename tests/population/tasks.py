@@ -98,3 +98,30 @@ class Misbehaving:
 
     def exits(self, step: Step) -> Any:
         sys.exit("enough")
+
+
+class Heavy:
+    """`Counting` with checkpoints of some size, by `step.save` or as the training's own files."""
+
+    def __init__(self, size: int, own_files: bool = False):
+        self._size = size
+        self._own_files = own_files
+
+    def __call__(self, step: Step) -> float:
+        total = self._load(step)
+        for epoch in step.epochs(step.parent_dir):
+            time.sleep(0.02)
+            total = 0.9 * total + step.hyperparameters["x"] * ((step.seed + epoch) % 97)
+        if self._own_files:
+            (step.checkpoint_dir / "total.json").write_text(json.dumps(total))
+            (step.checkpoint_dir / "ballast").write_bytes(bytes(self._size))
+        else:
+            step.save({"total": total, "ballast": "x" * self._size})
+        return total
+
+    def _load(self, step: Step) -> float:
+        if step.parent_dir is None:
+            return 0.0
+        if self._own_files:
+            return float(json.loads((step.parent_dir / "total.json").read_text()))
+        return float(step.load()["total"])
