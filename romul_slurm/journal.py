@@ -8,6 +8,7 @@ ignored by everybody.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -36,15 +37,15 @@ class Journal:
         if head is None:
             return
         for name, counted in sorted(head.counted.items()):
-            yield from self._read(self.directory / name, counted)
-        yield from self._read(self._path(head.segment), None)
+            yield from self._read(self._reader(self.directory / name), counted)
+        yield from self._read(self._reader(self._path(head.segment)))
 
     def head(self) -> Segment | None:
         """Return the header of the newest segment that has one: it says who decides."""
         for path in reversed(self._segments()):
-            reader = LogReader[JournalRecord](path, JournalRecord)
-            header = next(reader.read(), None)
-            if isinstance(header, Segment) and not reader.bad:
+            reader = self._reader(path)
+            header = next(self._records(reader), None)
+            if isinstance(header, Segment) and not reader.bad and _belongs(header, path):
                 return header
             self.bad += [line for line in reader.bad if line not in self.bad]
         return None
@@ -55,27 +56,23 @@ class Journal:
         The header is written after the last record was read, with what was read.
 
         Raises:
-            StoreError: if another controller began the same segment at the same moment, or if the
-                header of a segment that holds decisions is damaged.
+            StoreError: if another controller began the same segment at the same moment, if the
+                header of a segment that holds decisions is damaged, or if a file cannot be read
+                or written.
         """
         head, older = self.head(), self._segments()
         self._check_headers(head, older)
         self.segment = 1 + (_number(older[-1]) if older else 0)
         path = self._path(self.segment)
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        except FileExistsError:
-            raise StoreError(f"another controller has just created {path}") from None
-        fsync(self.directory)
+        self._create(path)
         counted: dict[str, int] = {}
         if head is not None:
             for name, limit in sorted(head.counted.items()):
                 counted[name] = limit
-                yield from self._read(self.directory / name, limit)
-            last = LogReader[JournalRecord](self._path(head.segment), JournalRecord)
-            yield from last.read()
+                yield from self._read(self._reader(self.directory / name), limit)
+            last = self._reader(self._path(head.segment))
+            yield from self._read(last)
             counted[last.path.name] = last.offset
-            self.bad += last.bad
         header = Segment(
             segment=self.segment,
             counted=counted,
@@ -85,7 +82,10 @@ class Journal:
             version=__version__,
         )
         self._writer = LogWriter(path, durable=True)
-        self._writer.append([header])
+        try:
+            self._writer.append([header])
+        except OSError as error:
+            raise StoreError(f"cannot write to {path}: {error.strerror}") from error
 
     def append(self, records: Iterable[JournalRecord]) -> None:
         """Append records and put them on disk; raise `OSError` if that fails (see `flush`)."""
@@ -104,24 +104,61 @@ class Journal:
         """
         newer = [p for p in segments if head is None or _number(p) > head.segment]
         for path in newer:
-            if next(LogReader[JournalRecord](path, JournalRecord).read(), None) is not None:
+            if next(self._records(self._reader(path)), None) is not None:
                 raise StoreError(
                     f"the first line of {path} is damaged, so nobody can tell what counts before "
                     f"it. Put a good copy of the file there, or, to go on without what it "
                     f"decided, move it away"
                 )
 
-    def _read(self, path: Path, until: int | None) -> Iterator[JournalRecord]:
-        reader = LogReader[JournalRecord](path, JournalRecord)
-        yield from reader.read(until)
+    def _create(self, path: Path) -> None:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            fsync(self.directory)
+        except FileExistsError:
+            raise StoreError(f"another controller has just created {path}") from None
+        except OSError as error:
+            raise StoreError(f"cannot create {path}: {error.strerror}") from error
+
+    def _reader(self, path: Path) -> LogReader[JournalRecord]:
+        return LogReader[JournalRecord](path, JournalRecord)
+
+    def _records(
+        self, reader: LogReader[JournalRecord], until: int | None = None
+    ) -> Iterator[JournalRecord]:
+        try:
+            yield from reader.read(until)
+        except OSError as error:
+            raise StoreError(f"cannot read {reader.path}: {error.strerror}") from error
+
+    def _read(
+        self, reader: LogReader[JournalRecord], until: int | None = None
+    ) -> Iterator[JournalRecord]:
+        yield from self._records(reader, until)
         self.bad += reader.bad
+        if until is not None and reader.offset < until:
+            missing = f"the last {until - reader.offset} of the {until} bytes that count"
+            self.bad.append(f"{reader.path}: {missing} are missing or damaged")
 
     def _segments(self) -> list[Path]:
-        return sorted(p for p in self.directory.glob("*.jsonl") if p.stem.isdigit())
+        return sorted(filter(_is_segment, self.directory.glob("*.jsonl")), key=_number)
 
     def _path(self, segment: int) -> Path:
         return self.directory / f"{segment:06d}.jsonl"
 
 
+def _is_segment(path: Path) -> bool:
+    return re.fullmatch(r"[0-9]{6,18}\.jsonl", path.name) is not None
+
+
 def _number(path: Path) -> int:
     return int(path.stem)
+
+
+def _belongs(header: Segment, path: Path) -> bool:
+    """Whether a header is that of this segment, and not of a file that was copied or renamed."""
+    older = [Path(name) for name in header.counted]
+    return header.segment == _number(path) and all(
+        _is_segment(other) and other.name == str(other) and _number(other) < header.segment
+        for other in older
+    )

@@ -51,6 +51,13 @@ class Space:
         """Draw a point uniformly in the coordinates."""
         return tuple(h.sample(rng) for h in self.free)
 
+    def holds(self, point: Point) -> bool:
+        """Whether a point can be one of this space, and not of another."""
+        return len(point) == len(self.free) and all(
+            not isinstance(h, Categorical) or 0 <= c < len(h.choices)
+            for h, c in zip(self.free, point, strict=True)
+        )
+
     def values(self, point: Point) -> dict[str, Any]:
         """Return what training sees: values by name, absent where a condition does not hold."""
         values: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from romul_slurm.errors import StoreError
 from romul_slurm.history import WORST, History, Result
 from romul_slurm.records import (
     Assigned,
@@ -248,6 +249,7 @@ class State:
         self.strays = self.strays or record.segment > 1
 
     def _assigned(self, r: Assigned) -> None:
+        self._check_config(r.member, r.decision)
         if not self._consistent(r):
             return
         if r.decision is not None:
@@ -388,6 +390,7 @@ class State:
             step.partials = [path for path in step.partials if path not in gone]
 
     def _member_ended(self, r: MemberEnded) -> None:
+        self._check_config(r.member)
         self.ended[r.member] = r.reason
         self._close(self.open.pop(r.member, None))
 
@@ -403,13 +406,29 @@ class State:
 
     # --- helpers -----------------------------------------------------------------------------
 
+    def _check_config(self, member: int, decision: Decision | None = None) -> None:
+        """Raise `StoreError` for what a population with this configuration does not decide."""
+        known, space = range(self.history.members), self.history.space
+        parent = member if decision is None or decision.parent is None else decision.parent
+        if member not in known or parent not in known:
+            unknown = parent if member in known else member
+            what = f"there is no member {unknown}, of {len(known)}"
+        elif decision is not None and not space.holds(decision.point):
+            what = f"{decision.point} is no point of its search space"
+        else:
+            return
+        raise StoreError(
+            f"the journal does not fit {self._store.config}: {what}. Undo what was changed there, "
+            f"or move the population away to begin anew"
+        )
+
     def _consistent(self, r: Assigned) -> bool:
         """Whether what the assignment builds on is known.
 
         It always is, unless lines of the journal were damaged: then what followed from them does
         not count either, and is decided again.
         """
-        if r.age != self.history.age(r.member):
+        if r.age != self.history.age(r.member) or r.attempt in self.attempts:
             return False
         if r.decision is None:
             return r.member in self.open

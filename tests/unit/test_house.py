@@ -30,10 +30,10 @@ ALLOWED = {
     "step": {"errors", "manifest", "store"},
     "attempt": {"errors", "manifest", "records", "step", "store"},
     "worker": {"attempt", "errors", "log", "records", "store", "timing"},
-    "state": {"history", "layout", "records", "store"},
+    "state": {"errors", "history", "layout", "records", "store"},
     "mailroom": {"log", "records", "store", "timing"},
     "manifest": {"errors", "log"},
-    "retention": {"store", "timing"},
+    "retention": {"errors", "store", "timing"},
     "room": {"errors", "ledger", "manifest", "store"},
 }
 """Modules that are not named may import everything: they put the parts together."""
