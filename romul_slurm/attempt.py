@@ -18,7 +18,7 @@ from romul_slurm import manifest
 from romul_slurm.errors import CheckpointDamaged, RomulError
 from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Link, Step, StepInterrupted, finish, running
-from romul_slurm.store import WRITING, WRITING_PARTIAL, has_room, is_full, remove
+from romul_slurm.store import WRITING, WRITING_PARTIAL, has_room, is_full, remove, within
 
 Task = Callable[[Step], Any]
 
@@ -53,8 +53,8 @@ def run_attempt(
 
     try:
         if source := assign.resume or assign.parent:
-            manifest.verify(root / source)
-        home.mkdir(parents=True, exist_ok=True)
+            manifest.verify(within(root, source))
+        within(root, home).mkdir(parents=True, exist_ok=True)
         with running(step):
             score = _number(task()(step))
         finish(home, checksums=terms.checksums)

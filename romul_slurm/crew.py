@@ -159,7 +159,7 @@ class Crew:
         self._scanned_at = now
         for path in self._store.workers.glob(f"{VOLUNTEER}*"):
             known = path.name in self._mail or path.name in self._state.gone
-            if not known and self._store.outbox(path.name).exists():
+            if not known and self._store.has_mailboxes(path.name):
                 self._mail.open(path.name)
 
     def on_hello(self, name: str, record: Hello, offset: int) -> None:

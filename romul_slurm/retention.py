@@ -13,7 +13,8 @@ from collections import deque
 from pathlib import Path
 
 from romul_slurm import timing
-from romul_slurm.store import Store, remove
+from romul_slurm.errors import StoreError
+from romul_slurm.store import Store, remove, within
 
 _BUDGET_S = 0.05
 """A turn spends no more than about this on deleting."""
@@ -46,8 +47,9 @@ class Retention:
             self._moved += 1
             target = self._store.trash / f"{time.time_ns()}-{self._moved}"
             # gone already, or not ours to move: then it stays where it is
-            with contextlib.suppress(OSError):
-                (self._store.root / path).rename(target)
+            with contextlib.suppress(OSError, StoreError):
+                parent = within(self._store.root, Path(path).parent)
+                (parent / Path(path).name).rename(target)
                 self._trash.append((time.monotonic(), target))
         self._announced = []
 

@@ -112,6 +112,25 @@ class Store:
         create_log(self.inbox(worker))
         create_log(self.outbox(worker))
 
+    def has_mailboxes(self, worker: str) -> bool:
+        """Whether a worker's mailboxes are there, and are plain files of this population."""
+        boxes = (self.inbox(worker), self.outbox(worker))
+        return not any(p.is_symlink() for p in (boxes[0].parent, *boxes)) and all(
+            box.is_file() for box in boxes
+        )
+
+
+def within(root: Path, path: str | Path) -> Path:
+    """Return a path in a directory as an absolute one.
+
+    Raises:
+        StoreError: if it leads out of the directory: by .., from the root, or by a link.
+    """
+    absolute = root / path
+    if not absolute.resolve().is_relative_to(root.resolve()):
+        raise StoreError(f"{path} leads out of {root}: it is not touched")
+    return absolute
+
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file so that readers see the old or the new text, never a part."""

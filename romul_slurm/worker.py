@@ -27,7 +27,7 @@ import msgspec
 
 from romul_slurm import timing
 from romul_slurm.attempt import Output, Task, run_attempt
-from romul_slurm.errors import RomulError
+from romul_slurm.errors import RomulError, StoreError
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import (
     Alive,
@@ -47,7 +47,7 @@ from romul_slurm.records import (
     StopRequest,
     Welcome,
 )
-from romul_slurm.store import Store
+from romul_slurm.store import Store, within
 
 _PATIENCE_WITHOUT_WELCOME_S = 60.0
 _ROOM_PAUSE_S = 0.5
@@ -141,8 +141,8 @@ class Worker:
         """Send what the task prints to a log, or where there is no room for one, to our own."""
         with contextlib.ExitStack() as stack:
             if not self._inline:
-                with contextlib.suppress(OSError):  # the attempt will say what is wrong
-                    stack.enter_context(self._output.to(log))
+                with contextlib.suppress(OSError, StoreError):  # the attempt says what is wrong
+                    stack.enter_context(self._output.to(within(self.store.root, log)))
             yield
 
     def _goodbye(self) -> Goodbye:

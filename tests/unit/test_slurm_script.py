@@ -329,3 +329,22 @@ def test_further_options_can_be_given_on_the_command_line() -> None:
 def test_further_options_that_are_no_mapping_are_refused() -> None:
     with pytest.raises(ConfigError, match="nice: 100"):
         script(additional_parameters="nice=100")
+
+
+@pytest.mark.parametrize("value", ["a\ntouch injected", "a\n", "\n#SBATCH --nodes=9"])
+@pytest.mark.parametrize(
+    "name", ["partition", "comment", "constraint", "account", "qos", "exclude"]
+)
+def test_no_value_reaches_the_next_line_where_a_shell_would_run_it(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"cluster.{name} must be one line"):
+        script(**{name: value})
+
+
+def test_no_additional_parameter_reaches_the_next_line_either() -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.mail-user must be one line"):
+        script(additional_parameters={"mail_user": "me\ntouch injected"})
+
+
+def test_a_directory_with_a_new_line_in_its_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a backslash or a new line"):
+        script(Path("/shared/a\nb"))

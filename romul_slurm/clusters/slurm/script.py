@@ -57,6 +57,7 @@ class WorkerExecutor(SlurmExecutor):
             )
         except ValueError as error:
             raise ConfigError(f"cluster: {error}") from error
+        _check_one_line({k: v for k, v in given.items() if k != "setup"} | extra)
         self._arguments, self._extra = arguments, extra
 
     def script(self, jobs: list[Job]) -> str:
@@ -73,16 +74,24 @@ class WorkerExecutor(SlurmExecutor):
         return str(self._make_submission_file_text(_command(jobs[0], prefix), jobs[0].nonce))
 
 
+def _check_one_line(parameters: dict[str, Any]) -> None:
+    """Refuse values that would go on in the next line of the script, where a shell reads them."""
+    for name, value in parameters.items():
+        if "\n" in str(value):
+            raise ConfigError(f"cluster.{name} must be one line, got {value!r}")
+
+
 def _pattern(path: Path) -> str:
     """Return a path for --output, where Slurm replaces what follows a percent sign.
 
     Raises:
-        ConfigError: for a backslash, with which Slurm replaces nothing at all.
+        ConfigError: for a backslash, with which Slurm replaces nothing at all, or a new line,
+            where its options end.
     """
-    if "\\" in str(path):
+    if "\\" in str(path) or "\n" in str(path):
         raise ConfigError(
-            f"a population on Slurm cannot be in a directory with a backslash in its name: "
-            f"{path.parent.parent}. Choose another dir=... or name=..."
+            f"a population on Slurm cannot be in a directory with a backslash or a new line in its "
+            f"name: {str(path.parent.parent)!r}. Choose another dir=... or name=..."
         )
     return str(path).replace("%", "%%")
 
