@@ -59,6 +59,9 @@ class Clock:
     def time(self) -> float:
         return 1.8e9 + self.now
 
+    def time_ns(self) -> int:
+        return int(self.time() * 1e9)
+
     def monotonic(self) -> float:
         return self.now
 
