@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.budget import Budget
-from tests.chaos.logs import INBOX, OUTBOX, Log, parse, read_journal, read_log
+from tests.chaos.logs import INBOX, OUTBOX, Journal, Log, parse, read_journal, read_log
 from tests.chaos.replay import Attempt, Replay
 from tests.chaos.tasks import FILE
 
@@ -51,7 +51,7 @@ def check(
         members: how many there were to be.
         steps: how many each of them was to be trained for.
         damaged: paths in the directory that were damaged on purpose: checkpoints, partial ones,
-            or files in them; mailboxes that were cut.
+            or files in them; mailboxes that were cut; journal segments with garbage in them.
         journal_cut: whether lines of the journal were damaged or cut on purpose.
         disk_failed: whether the disk was full or refused to write: what only people read may lack.
     """
@@ -63,11 +63,7 @@ def check(
     replay = Replay(budget, journal, damage.has, journal_cut)
     told = None if journal_cut else replay.attempts.keys() | journal.fenced
     return [
-        *(
-            []
-            if journal_cut
-            else [*journal.faults, *(f"{line} is damaged" for line in journal.bad)]
-        ),
+        *([] if journal_cut else _check_journal(journal, damage)),
         *replay.violations,
         *_check_mail(replay, directory, damage, told),
         *_check_reports(replay, directory, damage, disk_failed),
@@ -84,6 +80,14 @@ class Damage:
     def has(self, path: str) -> bool:
         """Whether a path, something in it, or what it is in, was damaged."""
         return any(f"{path}/".startswith(f"{p}/") or p.startswith(f"{path}/") for p in self.paths)
+
+
+def _check_journal(journal: Journal, damage: Damage) -> Iterator[str]:
+    """What counts is whole."""
+    yield from journal.faults
+    for name, end in journal.bad:
+        if not damage.has(f"journal/{name}"):
+            yield f"the line of {name} that ends at byte {end} is damaged"
 
 
 # --- mailboxes -----------------------------------------------------------------------------------

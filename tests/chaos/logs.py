@@ -89,7 +89,8 @@ def read_log(path: Path, kinds: Kinds) -> Log:
     for line in data.split(b"\n")[:-1]:
         end += len(line) + 1
         record = parse(line)
-        if record is not None and required.get(record.get("is", ""), {None}) <= record.keys():
+        keys = None if record is None else required.get(record.get("is", ""))
+        if record is not None and keys is not None and keys <= record.keys():
             log.records.append(record)
             log.ends.append(end)
         elif line.strip():
@@ -121,8 +122,8 @@ class Journal:
     """Segment and record, in the order in which they count."""
     uncounted: list[tuple[int, Record]] = field(default_factory=list)
     """What superseded controllers wrote when nobody listened to them any more."""
-    bad: list[str] = field(default_factory=list)
-    """Damaged lines in what counts."""
+    bad: list[tuple[str, int]] = field(default_factory=list)
+    """Damaged lines in what counts: the segment's name, and where the line ends."""
     faults: list[str] = field(default_factory=list)
     """What is wrong with the segments themselves."""
     size: int = 0
@@ -157,7 +158,7 @@ def read_journal(directory: Path) -> Journal:
         segment = int(name.split(".")[0])
         journal.counted += [(segment, record) for record in part.records]
         journal.uncounted += [(segment, record) for record in log.records[len(part.records) :]]
-        journal.bad += [f"{name}, the line that ends at byte {end}" for end in part.bad]
+        journal.bad += [(name, end) for end in part.bad]
     return journal
 
 
