@@ -260,6 +260,7 @@ class Controller:
         name = f"{self._ledger.segment}.{self._assigned}-{worker.token}"
         self._ledger.record(plan.assigned(name, worker.name, time.time()))
         message = self._planner.assign_message(self.state.attempts[name])
+        self.store.add_step(message.member, message.age)
         self._ledger.send(worker.name, message)
         return True
 

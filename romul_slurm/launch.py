@@ -5,30 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from romul_slurm import timing
 from romul_slurm.algorithms import Algorithm
 from romul_slurm.clusters import Cluster
 from romul_slurm.config import PopulationConfig, differences, identity, population_name
 from romul_slurm.controller import Controller
-from romul_slurm.errors import ConfigError, PopulationBusy, StoreError
+from romul_slurm.errors import ConfigError, StoreError
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
-from romul_slurm.log import LogReader
+from romul_slurm.lease import held
 from romul_slurm.planner import Planner
-from romul_slurm.records import Beat, Stopped
+from romul_slurm.records import Stopped
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store
@@ -102,7 +98,7 @@ def run(
     """
     store = population.store
     _create_or_check(population)
-    with _lease(store) as lease, _terminate_like_interrupt():
+    with held(store) as lease, _terminate_like_interrupt():
         _create_or_check(population)  # again: two may have created it at the same moment
         state, journal = population.new_state(), Journal(store.journal)
         for record in journal.begin():
@@ -149,49 +145,6 @@ def _create_or_check(population: Population) -> None:
             "identifies the population. To begin anew, move the directory away."
         )
     store.check_writable()
-
-
-@contextlib.contextmanager
-def _lease(store: Store) -> Iterator[filelock.SoftFileLease]:
-    """Hold the right to decide.
-
-    A predecessor that was killed on this host is recognised at once; one on another host when its
-    lease has run out. One that lives says so with its beat.
-    """
-    lease = filelock.SoftFileLease(
-        str(store.lease), lease_duration=timing.LEASE_S, thread_local=False
-    )
-    beats: LogReader[Beat] = LogReader(store.beat, Beat, store.beat.stat().st_size)
-    told = False
-    while True:
-        try:
-            lease.acquire(timeout=0)
-            break
-        except filelock.Timeout:
-            if any(True for _ in beats.read()):
-                raise PopulationBusy(
-                    f"{_holder(store)} is running {store.root}. Watch it with: "
-                    f"romul status {store.root}"
-                ) from None
-            if not told:
-                print(f"romul: {_holder(store)} holds {store.root}; waiting for a sign of life")
-                told = True
-            time.sleep(0.2)
-        except OSError as error:
-            raise StoreError(f"cannot take the lease {store.lease}: {error.strerror}") from error
-    try:
-        yield lease
-    finally:
-        lease.release()
-
-
-def _holder(store: Store) -> str:
-    head = Journal(store.journal).head()
-    if head is None:
-        return "another controller"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(head.time))
-    here = " (this host)" if head.host == socket.gethostname() else ""
-    return f"process {head.pid} on {head.host}{here}, since {since},"
 
 
 @contextlib.contextmanager

@@ -61,6 +61,11 @@ class Store:
         """Return an attempt's directory, relative to the population."""
         return f"steps/{age:04d}/m{member:02d}/{attempt}"
 
+    def add_step(self, member: int, age: int) -> None:
+        """Make the directory of a step's attempts, so that no worker ever finds it missing."""
+        with contextlib.suppress(OSError):  # then a worker makes it
+            (self.root / self.attempt(member, age, "")).mkdir(parents=True, exist_ok=True)
+
     def create(self, config: str) -> None:
         """Make the directory of a new population; complete once config.yaml is there.
 
@@ -79,7 +84,7 @@ class Store:
                 )
             for directory in (self.journal, self.workers, self.steps, self.trash):
                 directory.mkdir(parents=True, exist_ok=True)
-            for log in (self.beat, self.requests):
+            for log in (self.beat, self.requests, self.status):
                 create_log(log)
             replace_file(self.config, config)
         except OSError as error:
@@ -106,11 +111,13 @@ class Store:
                 )
 
     def add_worker(self, worker: str) -> None:
-        """Make a worker's mailboxes."""
-        directory = self.workers / worker
-        directory.mkdir(parents=True, exist_ok=True)
-        create_log(self.inbox(worker))
-        create_log(self.outbox(worker))
+        """Make a worker's mailboxes; whoever sees its directory finds them in it."""
+        directory, making = self.workers / worker, self.workers / f".{worker}"
+        if not directory.is_dir():
+            making.mkdir(parents=True, exist_ok=True)
+            for log in (self.inbox(worker), self.outbox(worker)):
+                create_log(making / log.name)
+            making.rename(directory)
 
     def has_mailboxes(self, worker: str) -> bool:
         """Whether a worker's mailboxes are there, and are plain files of this population."""

@@ -1,0 +1,112 @@
+"""Who may decide now: a lease, so that two controllers do not begin at the same moment.
+
+It is a hint that keeps people from starting a population twice. What fences a superseded controller
+off is the journal (`romul_slurm.journal`), so it does no harm if two hold the lease for a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import filelock
+
+from romul_slurm import timing
+from romul_slurm.clusters import processes
+from romul_slurm.errors import PopulationBusy, StoreError
+from romul_slurm.journal import Journal
+from romul_slurm.log import LogReader
+from romul_slurm.records import Beat
+from romul_slurm.store import Store
+
+
+@contextlib.contextmanager
+def held(store: Store) -> Iterator[filelock.SoftFileLease]:
+    """Hold the right to decide.
+
+    A predecessor that was killed on this host is recognised at once; one on another host when its
+    lease has run out. One that lives says so with its beat.
+
+    Raises:
+        PopulationBusy: another controller lives.
+        StoreError: the lease cannot be taken.
+    """
+    lease = filelock.SoftFileLease(
+        str(store.lease), lease_duration=timing.LEASE_S, thread_local=False
+    )
+    beats: LogReader[Beat] = LogReader(store.beat, Beat, store.beat.stat().st_size)
+    told, patience = False, _Patience()
+    while True:
+        try:
+            lease.acquire(timeout=0)
+            break
+        except filelock.Timeout:
+            if any(True for _ in beats.read()):
+                raise PopulationBusy(
+                    f"{_holder(store)} is running {store.root}. Watch it with: "
+                    f"romul status {store.root}"
+                ) from None
+            if patience.is_over(lease):
+                lease.force_break()
+                continue
+            if not told and not patience.knows_dead:
+                print(f"romul: {_holder(store)} holds {store.root}; waiting for a sign of life")
+                told = True
+            time.sleep(0.2)
+        except OSError as error:
+            raise StoreError(f"cannot take the lease {store.lease}: {error.strerror}") from error
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+class _Patience:
+    """When to remove a lease whose holder is gone.
+
+    filelock takes such a lease over by exchanging two names in one step. NFS, for one, cannot do
+    that, and there it would wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self.knows_dead = False
+        """The holder was a process of this host, which is gone."""
+        self._seen: object = None
+        self._since = 0.0
+
+    def is_over(self, lease: filelock.SoftFileLease) -> bool:
+        """Whether the holder is dead, or has not refreshed its lease while we looked on.
+
+        Only ever at the second look at the same lease, when filelock has had its chance.
+        """
+        owner, now = lease.owner, time.monotonic()
+        sight = owner, _refreshed(lease.lock_file)
+        self.knows_dead = owner is not None and not processes.may_live(owner.hostname, owner.pid)
+        if sight != self._seen:
+            self._seen, self._since = sight, now
+            return False
+        return self.knows_dead or now - self._since > timing.LEASE_S + timing.BEAT_S
+
+
+def _refreshed(path: str) -> int:
+    """Return when a lease was last refreshed, by its own clock, 0 if it is gone."""
+    try:  # opened, because a network file system may remember for a while what stat has said
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(fd).st_mtime_ns
+    finally:
+        os.close(fd)
+
+
+def _holder(store: Store) -> str:
+    head = Journal(store.journal).head()
+    if head is None:
+        return "another controller"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(head.time))
+    here = " (this host)" if head.host == socket.gethostname() else ""
+    return f"process {head.pid} on {head.host}{here}, since {since},"
