@@ -7,6 +7,7 @@ the index of the choice. A constant has none.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +17,21 @@ import numpy as np
 
 from romul_slurm.errors import SpaceError
 
+
+def _sigmoid(t: float) -> float:
+    small = math.exp(-abs(t))  # never too large for a float
+    return (small if t < 0 else 1.0) / (1.0 + small)
+
+
 _SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
     "linear": (lambda v: v, lambda t: t),
     "log": (math.log, math.exp),
-    "logit": (lambda v: math.log(v / (1 - v)), lambda t: 1 / (1 + math.exp(-t))),
+    "logit": (lambda v: math.log(v / (1 - v)), _sigmoid),
 }
+
+_LARGEST_INT = 10**12
+"""Beyond, a whole number would not come back exactly from its coordinate on a log scale."""
+_DEEPEST = 20
 
 
 @dataclass(frozen=True)
@@ -74,14 +85,14 @@ class Float(Hyperparameter):
     def value(self, coordinate: float) -> Any:
         low, high = self._ends
         value = _SCALES[self.scale][1](low + coordinate * (high - low))
-        return min(max(value, self.low), self.high)
+        return min(max(value, float(self.low)), float(self.high))
 
     def coordinate(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SpaceError(f"hyperparameter {self.name}: {value!r} is not a number")
-        if not self.low <= value <= self.high:
+            raise SpaceError(f"hyperparameter {self.name}: {shown(value)} is not a number")
+        if not float(self.low) <= value <= float(self.high):
             raise SpaceError(
-                f"hyperparameter {self.name}: {value!r} is outside [{self.low}, {self.high}]"
+                f"hyperparameter {self.name}: {shown(value)} is outside [{self.low}, {self.high}]"
             )
         return self._unit(value)
 
@@ -115,7 +126,12 @@ class Int(Hyperparameter):
         for bound in (self.low, self.high):
             if isinstance(bound, bool) or not isinstance(bound, int):
                 raise SpaceError(
-                    f"hyperparameter {self.name}: bound {bound!r} is not a whole number"
+                    f"hyperparameter {self.name}: bound {shown(bound)} is not a whole number"
+                )
+            if abs(bound) > _LARGEST_INT:
+                raise SpaceError(
+                    f"hyperparameter {self.name}: bound {shown(bound)} is not within "
+                    f"{-_LARGEST_INT} and {_LARGEST_INT}"
                 )
         if self.scale == "logit":
             raise SpaceError(f"hyperparameter {self.name}: an int cannot have scale logit")
@@ -130,10 +146,10 @@ class Int(Hyperparameter):
 
     def coordinate(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise SpaceError(f"hyperparameter {self.name}: {value!r} is not a whole number")
+            raise SpaceError(f"hyperparameter {self.name}: {shown(value)} is not a whole number")
         if not self.low <= value <= self.high:
             raise SpaceError(
-                f"hyperparameter {self.name}: {value} is outside [{self.low}, {self.high}]"
+                f"hyperparameter {self.name}: {shown(value)} is outside [{self.low}, {self.high}]"
             )
         return self._line.coordinate(value)
 
@@ -200,6 +216,14 @@ class Constant(Hyperparameter):
     free = False
     metric = False
 
+    def __post_init__(self) -> None:
+        if not _can_be_handed_over(self.constant):
+            raise SpaceError(
+                f"hyperparameter {self.name}: {shown(self.constant)} cannot be handed to a "
+                f"training: it takes finite numbers, text, booleans, null, and lists and dicts "
+                f"(by text) of these"
+            )
+
     def value(self, coordinate: float = 0.0) -> Any:
         return self.constant
 
@@ -207,15 +231,12 @@ class Constant(Hyperparameter):
 def _check_range(name: str, low: float, high: float, scale: str) -> None:
     if not isinstance(scale, str) or scale not in _SCALES:
         raise SpaceError(
-            f"hyperparameter {name}: unknown scale {scale!r}; valid are {', '.join(_SCALES)}"
+            f"hyperparameter {name}: unknown scale {shown(scale)}; valid are {', '.join(_SCALES)}"
         )
     for bound in (low, high):
-        if (
-            isinstance(bound, bool)
-            or not isinstance(bound, int | float)
-            or not math.isfinite(bound)
-        ):
-            raise SpaceError(f"hyperparameter {name}: bound {bound!r} is not a finite number")
+        number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if not number or not _can_be_handed_over(bound):
+            raise SpaceError(f"hyperparameter {name}: bound {shown(bound)} is not a finite number")
     if not low < high:
         raise SpaceError(f"hyperparameter {name}: low {low} must be below high {high}")
     if scale == "log" and low <= 0:
@@ -224,20 +245,57 @@ def _check_range(name: str, low: float, high: float, scale: str) -> None:
         raise SpaceError(
             f"hyperparameter {name}: a logit scale needs 0 < low < high < 1, got [{low}, {high}]"
         )
-    if not _SCALES[scale][0](low) < _SCALES[scale][0](high):
-        raise SpaceError(f"hyperparameter {name}: [{low}, {high}] is too narrow to search in")
+    width = _SCALES[scale][0](float(high)) - _SCALES[scale][0](float(low))
+    if not 0 < width < math.inf:
+        wrong = "wide" if width else "narrow"
+        raise SpaceError(f"hyperparameter {name}: [{low}, {high}] is too {wrong} to search in")
 
 
 def _check_choices(name: str, choices: tuple[Any, ...]) -> None:
     if len(choices) < 2:
-        raise SpaceError(f"hyperparameter {name}: needs at least two choices, got {list(choices)}")
+        raise SpaceError(
+            f"hyperparameter {name}: needs at least two choices, got {shown([*choices])}"
+        )
+    for choice in choices:
+        if isinstance(choice, list | tuple | dict) or not _can_be_handed_over(choice):
+            raise SpaceError(
+                f"hyperparameter {name}: choice {shown(choice)} is not a finite number, text, "
+                f"boolean or null"
+            )
     kinds = [(type(choice), choice) for choice in choices]
     if any(kinds.index(kind) != i for i, kind in enumerate(kinds)):
-        raise SpaceError(f"hyperparameter {name}: a choice is listed twice in {list(choices)}")
+        raise SpaceError(f"hyperparameter {name}: a choice is listed twice in {shown([*choices])}")
 
 
 def _choice_index(name: str, choices: tuple[Any, ...], value: Any) -> int:
     for index, choice in enumerate(choices):
         if type(choice) is type(value) and choice == value:
             return index
-    raise SpaceError(f"hyperparameter {name}: {value!r} is not one of {list(choices)}")
+    raise SpaceError(f"hyperparameter {name}: {shown(value)} is not one of {shown([*choices])}")
+
+
+def _can_be_handed_over(value: Any, depth: int = 0) -> bool:
+    """Whether a worker gets exactly this value: it travels as JSON."""
+    if isinstance(value, dict | list | tuple):
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        by_text = not isinstance(value, dict) or all(isinstance(key, str) for key in value)
+        return (
+            by_text
+            and depth < _DEEPEST
+            and all(_can_be_handed_over(item, depth + 1) for item in inner)
+        )
+    if isinstance(value, str):
+        return value.isascii() or not re.search("[\ud800-\udfff]", value)
+    try:
+        return value is None or (isinstance(value, int | float) and math.isfinite(value))
+    except OverflowError:
+        return False
+
+
+def shown(value: Any) -> str:
+    """Return a value for the text of an error: in one line, and of a sensible length."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no decimal number of more than some thousand digits
+        return "a very large number"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -22,6 +22,7 @@ from romul_slurm.hyperparameters import (
     Hyperparameter,
     Int,
     Ordered,
+    shown,
 )
 
 __all__ = ["Categorical", "Constant", "Float", "Hyperparameter", "Int", "Ordered", "Point", "Space"]
@@ -45,7 +46,9 @@ class Space:
         Raises:
             SpaceError: naming the hyperparameter, the value and what would be valid.
         """
-        return cls([_parse(str(name), spec) for name, spec in config.items()])
+        if not isinstance(config, Mapping):
+            raise SpaceError(f"a search space maps names to hyperparameters, got {shown(config)}")
+        return cls([_parse(_name(name, config), spec) for name, spec in config.items()])
 
     def sample(self, rng: np.random.Generator) -> Point:
         """Draw a point uniformly in the coordinates."""
@@ -104,26 +107,37 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+def _name(key: Any, config: Mapping[Any, Any]) -> str:
+    name = str(key)
+    if not name or not name.isprintable():
+        raise SpaceError(f"hyperparameter {shown(key)}: its name must be text that can be printed")
+    if [str(other) for other in config].count(name) > 1:
+        raise SpaceError(f"hyperparameter {name}: there are two of this name")
+    return name
+
+
 def _parse(name: str, spec: Any) -> Hyperparameter:
     if not isinstance(spec, Mapping):
         if isinstance(spec, list | tuple):
             raise SpaceError(
                 f"hyperparameter {name}: a list is not a search range; "
-                f"write {{type: categorical, choices: {list(spec)}}}"
+                f"write {{type: categorical, choices: {shown([*spec])}}}"
             )
         return Constant(name, spec)
     kind = spec.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise SpaceError(f"hyperparameter {name}: type {kind!r} is not one of {', '.join(_KINDS)}")
+        raise SpaceError(
+            f"hyperparameter {name}: type {shown(kind)} is not one of {', '.join(_KINDS)}"
+        )
     required, optional = _KINDS[kind]
     valid = ("type", *required, *optional, "when")
     for key in spec:
         if key not in valid:
             raise SpaceError(
-                f"hyperparameter {name}: unknown key {key!r}; a {kind} has {', '.join(valid)}"
+                f"hyperparameter {name}: unknown key {shown(key)}; a {kind} has {', '.join(valid)}"
             )
     for key in required:
-        if spec.get(key) is None and kind != "constant":
+        if key not in spec or (spec[key] is None and kind != "constant"):
             raise SpaceError(f"hyperparameter {name}: a {kind} needs {key!r}")
     return _build(name, kind, spec, _parse_when(name, spec.get("when")))
 
@@ -139,13 +153,10 @@ def _build(name: str, kind: str, spec: Mapping[str, Any], when: dict[str, Any]) 
     if kind == "constant":
         return Constant(name, spec["value"], when=when)
     if not isinstance(spec["choices"], list | tuple):
-        raise SpaceError(f"hyperparameter {name}: choices must be a list, got {spec['choices']!r}")
+        raise SpaceError(
+            f"hyperparameter {name}: choices must be a list, got {shown(spec['choices'])}"
+        )
     choices = tuple(spec["choices"])
-    for choice in choices:
-        if not (choice is None or isinstance(choice, bool | int | float | str)):
-            raise SpaceError(
-                f"hyperparameter {name}: choice {choice!r} is not a number, text, boolean or null"
-            )
     return (Ordered if kind == "ordered" else Categorical)(name, choices, when=when)
 
 
@@ -155,7 +166,7 @@ def _parse_when(name: str, when: Any) -> dict[str, tuple[Any, ...]]:
     if not isinstance(when, Mapping):
         raise SpaceError(
             f"hyperparameter {name}: when must map another hyperparameter's name to its value "
-            f"or values, got {when!r}"
+            f"or values, got {shown(when)}"
         )
     return {
         str(other): tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
@@ -176,8 +187,8 @@ def _condition_order(by_name: dict[str, Hyperparameter]) -> list[Hyperparameter]
         for other, allowed in by_name[name].when.items():
             if other not in by_name:
                 raise SpaceError(
-                    f"hyperparameter {name}: its condition names {other!r}, which is not in the "
-                    f"space ({', '.join(by_name)})"
+                    f"hyperparameter {name}: its condition names {shown(other)}, which is not in "
+                    f"the space ({', '.join(by_name)})"
                 )
             _check_condition(by_name[name], by_name[other], allowed)
             visit(other, (*trail, name))

@@ -37,7 +37,10 @@ def ints(draw: st.DrawFn) -> Int:
 
 
 choices = st.lists(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text("ab")),
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(), st.text("ab")),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
     min_size=2,
     max_size=6,
     unique_by=lambda choice: (type(choice), choice),
