@@ -41,6 +41,8 @@ def _main(config: DictConfig) -> float | None:
             state, stopped = run(population, [str(Path.cwd()), str(ROOT)], viewer)
     except RomulError as error:
         sys.exit(f"romul: {error}")
+    except OSError as error:
+        sys.exit(f"romul: {error}. Nothing is lost; once that is mended, the same command continues")
     except KeyboardInterrupt:
         print(_interrupted(population), file=sys.stderr)
         sys.exit(130)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from romul_slurm import timing
-from romul_slurm.errors import RomulError, StoreError
+from romul_slurm.errors import CheckpointDamaged, RomulError, StoreError
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import Goodbye, Hello, OutboxRecord, ScaleRequest, StopRequest
 from romul_slurm.status import controller_silence, is_deciding, read_status
@@ -146,6 +146,8 @@ def _best(options: argparse.Namespace) -> None:
     for step in best["schedule"]:
         values = "  ".join(f"{k}={_short(v)}" for k, v in step["hyperparameters"].items())
         print(f"{step['age']:>5} {step['member']:>4}  {values}")
+    if best["damage"]:
+        raise CheckpointDamaged(f"this checkpoint cannot be used: {best['damage']}")
 
 
 def _stop(options: argparse.Namespace) -> None:

@@ -100,7 +100,7 @@ class Controller:
             waited = time.monotonic() - self._ledger.news
             self._cluster.wait(timing.poll_pause(waited, self._cluster.poll_s))
         self._retention.purge_all()
-        self._view(self)
+        self._show()
         return self.state.stopped
 
     def tick(self) -> None:
@@ -121,7 +121,7 @@ class Controller:
         self._ledger.commit()
         self._mail.end_turn()
         self._retention.purge()
-        self._show()
+        self._show_now_and_then()
 
     def doing(self, worker: WorkerState) -> str:
         """Return in a word what a worker is doing."""
@@ -322,12 +322,15 @@ class Controller:
             self._ledger.record(Dropped(paths))
             self._retention.announced(paths)
 
-    def _show(self) -> None:
+    def _show_now_and_then(self) -> None:
         now = time.monotonic()
         if now - self._view_at >= timing.VIEW_S:
             self._view_at = now
-            with contextlib.suppress(OSError):  # nobody decides by it
-                self._view(self)
+            self._show()
+
+    def _show(self) -> None:
+        with contextlib.suppress(OSError):  # nobody decides by it
+            self._view(self)
 
 
 def _last_line(text: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from romul_slurm.errors import StoreError
+from romul_slurm.errors import CheckpointDamaged, StoreError
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
+from romul_slurm.manifest import verify
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store
@@ -72,10 +73,10 @@ def best_dict(state: State, root: Path) -> dict[str, Any] | None:
     member, age = state.best
     row = state.rows[member][age - 1]
     schedule = [step_dict(state, m, a) for m, a in state.lineage(member, age)]
+    path = state.checkpoints.get(state.best)
     return {
-        "path": str(root / state.checkpoints[state.best])
-        if state.best in state.checkpoints
-        else None,
+        "path": None if path is None else str(root / path),
+        "damage": "it was lost" if path is None else _damage(root / path),
         "member": member,
         "age": age,
         "score": row.score,
@@ -85,3 +86,12 @@ def best_dict(state: State, root: Path) -> dict[str, Any] | None:
             for step in reversed(schedule)
         ],
     }
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint, None if it is as it was published."""
+    try:
+        verify(checkpoint)
+    except CheckpointDamaged as error:
+        return str(error)
+    return None

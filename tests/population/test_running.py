@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -174,7 +175,7 @@ def test_a_parent_that_is_missing_gets_its_step_a_new_decision(tmp_path: Path) -
     shutil.rmtree(lost)
     result = run(population, *SMALL)
     assert result.returncode == 0, result.stderr
-    assert "is missing: the step is decided again" in result.stdout
+    assert "is missing: the step is decided again, from another parent" in result.stdout
     assert len(records(population, Finished)) == 16
 
 
@@ -207,6 +208,12 @@ def test_what_romul_tells_of_a_population(tmp_path: Path) -> None:
         nothing = romul(command, tmp_path)
         assert nothing.returncode == 1
         assert "is not a population: it has no config.yaml" in nothing.stderr
+
+    os.truncate(Path(best["path"]) / "total.json", 1)
+    damaged = romul("best", population)
+    assert damaged.returncode == 1
+    assert "this checkpoint cannot be used" in damaged.stderr
+    assert "schedule" in damaged.stdout
 
 
 def test_status_says_when_nobody_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,103 @@ def test_what_a_zombie_published_after_its_step_was_given_away_is_dropped_at_the
         bench.tick()
     assert bench.state.stopped is not None
     assert not late.exists()
+
+
+# --- damage and bad disks ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def second(bench: Bench) -> Bench:
+    """A population whose members both finished their first step and train the second."""
+    for worker in ("1.1.0", "1.1.1"):
+        bench.hello(worker)
+    bench.tick()
+    for worker in ("1.1.0", "1.1.1"):
+        bench.finish(worker)
+    bench.tick()
+    return bench
+
+
+def orphan(bench: Bench, worker: str) -> Assign:
+    """Let a worker find its parent's checkpoint damaged; return what it was assigned."""
+    assign: Assign = bench.letters(worker)[-1]
+    bench.say(worker, Report(assign.attempt, "orphaned", 0.0, 0.0, error="state.pt is missing"))
+    return assign
+
+
+def test_a_step_whose_parent_is_damaged_is_decided_again_from_another(second: Bench) -> None:
+    damaged = orphan(second, "1.1.0")
+    second.tick()
+    again = second.letters("1.1.0")[-1]
+    assert (again.member, again.age) == (damaged.member, damaged.age)
+    assert again.parent != damaged.parent
+    assert "another parent" in second.notes("state.pt is missing")[0]
+    assert second.state.open[again.member].failures == 0
+
+
+def test_a_damaged_partial_checkpoint_has_its_step_begun_from_the_parent(second: Bench) -> None:
+    first: Assign = second.letters("1.1.0")[-1]
+    second.say("1.1.0", Saved(first.attempt, 1, 5))
+    second.say("1.1.0", Report(first.attempt, "interrupted", 0.0, 0.0))
+    second.tick()
+    assert second.letters("1.1.0")[-1].resume is not None
+    orphan(second, "1.1.0")
+    second.tick()
+    again = second.letters("1.1.0")[-1]
+    assert (again.parent, again.resume) == (first.parent, None)
+    assert again.hyperparameters == first.hyperparameters
+    assert second.notes("begun again from its start")
+
+
+def test_a_full_disk_is_not_counted_and_nothing_is_begun_until_there_is_room(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"room": False}
+    monkeypatch.setattr("romul_slurm.room.has_room", lambda directory, size: free["room"])
+    monkeypatch.setattr("romul_slurm.room._PAUSE_S", 0.0)
+    attempt = second.letters("1.1.0")[-1].attempt
+    second.say("1.1.0", Report(attempt, "full", 0.0, 0.0, error="OSError: No space left"))
+    second.tick()
+    second.tick()
+    assert second.letters("1.1.0")[-1].attempt == attempt
+    assert len(second.notes("No step is begun until there is room")) == 1
+    free["room"] = True
+    monkeypatch.setattr(second.turning._room, "_at", 0.0)
+    second.tick()
+    assert second.letters("1.1.0")[-1].attempt != attempt
+    step = second.state.open[second.letters("1.1.0")[-1].member]
+    assert (step.failures, step.losses) == (0, 0)
+
+
+def test_a_mailbox_that_cannot_be_read_ends_nothing(bench: Bench) -> None:
+    bench.hello("1.1.0")
+    outbox = bench.store.outbox("1.1.1")
+    outbox.rename(outbox.with_name("aside"))
+    outbox.mkdir()  # reading it is an error that no permission of root's avoids
+    bench.tick()
+    assert bench.letters("1.1.0")
+    outbox.rmdir()
+    outbox.with_name("aside").rename(outbox)
+    bench.hello("1.1.1")
+    bench.tick()
+    assert bench.letters("1.1.1")
+
+
+def test_an_outbox_that_was_cut_is_read_on_from_its_new_end(bench: Bench) -> None:
+    bench.hello("1.1.0")
+    bench.tick()
+    os.truncate(bench.store.outbox("1.1.0"), 5)
+    bench.tick()
+    bench.finish("1.1.0")
+    bench.tick()
+    assert bench.state.history.age(0) == 1
+
+
+def test_a_view_that_cannot_be_written_ends_nothing(bench: Bench) -> None:
+    def view(controller: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    bench.turning._view = view
+    bench.hello("1.1.0")
+    bench.tick()
+    assert bench.letters("1.1.0")
