@@ -42,7 +42,7 @@ def _main(config: DictConfig) -> float | None:
     except RomulError as error:
         sys.exit(f"romul: {error}")
     except OSError as error:
-        sys.exit(f"romul: {error}. Nothing is lost; once that is mended, the same command continues")
+        sys.exit(f"romul: {error}. Nothing is lost: mend that, then the same command continues")
     except KeyboardInterrupt:
         print(_interrupted(population), file=sys.stderr)
         sys.exit(130)

@@ -129,6 +129,8 @@ class LogReader(Generic[R]):
         except FileNotFoundError:
             return
         try:
+            if self.offset + self._endless > (size := os.fstat(fd).st_size):  # it was cut
+                self.offset, self._endless = min(self.offset, size), 0
             more = True
             while more:
                 data, more = self._whole_lines(fd, until)
@@ -165,17 +167,12 @@ class LogReader(Generic[R]):
             self._endless = at
 
     def _parse(self, line: bytes) -> R | None:
-        try:
-            body = line[9:]
-            if body and int(line[:8], 16) == zlib.crc32(body):
-                record = self._decoder.decode(body)
-                self._bad_since = None
-                return record
-        except (ValueError, msgspec.MsgspecError, RecursionError):
-            pass
-        if line.strip():
+        record = parse(line, self._decoder)
+        if record is not None:
+            self._bad_since = None
+        elif line.strip():
             self._note_bad(self._line_number())
-        return None
+        return record
 
     def _note_bad(self, number: int) -> None:
         if self._bad_since is None or not self.bad:
