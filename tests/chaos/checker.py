@@ -226,7 +226,8 @@ def _check_checkpoint(
 
 def _check_manifest(checkpoint: Path, path: str) -> Iterator[str]:
     """The manifest lists the files, and says what they are."""
-    lines = (checkpoint / MANIFEST).read_bytes().splitlines() if checkpoint.is_dir() else []
+    listing = checkpoint / MANIFEST
+    lines = listing.read_bytes().splitlines() if listing.is_file() else []
     manifest = parse(lines[0]) if len(lines) == 1 else None
     if manifest is None:
         yield f"{path}/{MANIFEST} is missing or damaged"
