@@ -123,26 +123,30 @@ def controller_superseded_after_its_lease(run: Run, rng: Random) -> str:
 
 
 def _supersede(run: Run, rng: Random, *, wait: bool) -> str:
-    before = run.segments()
-    if len(run.controllers) != 1 or not before:
+    before, old = run.segments(), run.controllers[:]
+    if not old or not before:
         return ""
-    old = run.controllers.pop()
-    old.send_signal(signal.SIGSTOP)
-    run.aside.append(old)
+    run.controllers.clear()
+    run.aside += old
+    for controller in old:
+        controller.send_signal(signal.SIGSTOP)
     try:
         if not wait:
             (run.real / "controller.lease").unlink(missing_ok=True)
         run.until(lambda: len(run.segments()) > len(before), "another controller's segment")
-        limit = rng.uniform(0, 4000)
-        size = run.segments()[-1].stat().st_size
+        size, limit = run.segments()[-1].stat().st_size, rng.uniform(0, 4000)
         run.until(
-            lambda: run.segments()[-1].stat().st_size > size + limit or len(run.controllers) > 1,
+            lambda: run.done or run.segments()[-1].stat().st_size > size + limit,
             "what the other controller does",
         )
     finally:
-        old.send_signal(signal.SIGCONT)
-    run.until(lambda: old.poll() is not None, "the end of a superseded controller")
-    return f"{old.pid} after {before[-1].name}"
+        for controller in old:
+            controller.send_signal(signal.SIGCONT)
+    run.until(
+        lambda: all(controller.poll() is not None for controller in old),
+        "the end of a superseded controller",
+    )
+    return f"{_pids(old)} after {before[-1].name}"
 
 
 def second_controller(run: Run, rng: Random) -> str:
@@ -178,6 +182,7 @@ def _damage(damage: Callable[[Path, Random], None], run: Run, rng: Random) -> st
             return ""
         path = rng.choice(free)
         run.damaged.add(path)
+        run.checkpoints_damaged = True
         damage(run.real / path, rng)
         return path
     finally:
@@ -244,6 +249,7 @@ def journal_garbage(run: Run, rng: Random) -> str:
     segment = run.segments()[-1]
     with segment.open("ab") as file:
         file.write(_garbage(rng))
+    run.damaged.add(f"journal/{segment.name}")
     return segment.name
 
 
@@ -295,6 +301,7 @@ def mailbox_cut(run: Run, rng: Random) -> str:
         return ""
     size = path.stat().st_size
     os.truncate(path, rng.randrange(max(0, size - 1000), size))
+    run.damaged.add(str(path.relative_to(run.real)))
     return f"{path.parent.name}/{path.name}"
 
 
@@ -340,6 +347,7 @@ def _disk(run: Run, rng: Random, longest: float, **condition: object) -> str:
     if run.disk is None or run.disk.bad:
         return ""
     seconds = rng.uniform(0.2, longest)
+    run.disk_failed = True
     run.disk.set(**condition)
     run.later(seconds, run.disk.set)
     return f"for {seconds:.1f} s: {condition}"

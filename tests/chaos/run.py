@@ -54,9 +54,21 @@ class Run:
         directory: Path | None = None,
         disk: Disk | None = None,
         lab: Any = None,
+        watch: Callable[[], None] = lambda: None,
         limit_s: float = 600,
     ):
-        """`directory` is the population as its processes see it, if they see it elsewhere."""
+        """Take what is needed to run it; nothing is started.
+
+        Args:
+            home: holds the population, and what its controllers print.
+            settings: overrides of the command.
+            launcher: the module that is the command.
+            directory: the population as its processes see it, if they see it elsewhere.
+            disk: the switches of the disk that it is on, if it can be made bad.
+            lab: the Slurm cluster to run it on.
+            watch: called again and again.
+            limit_s: how long all may take.
+        """
         self.real = home / "population"
         self.directory = directory or self.real
         self.disk = disk
@@ -68,14 +80,18 @@ class Run:
         self.struck: list[tuple[Fault, str]] = []
         """The faults that struck, and what they hit."""
         self.damaged: set[str] = set()
-        """Checkpoints that were damaged on purpose."""
+        """What was damaged on purpose, relative to the population."""
         self.journal_cut = False
+        self.disk_failed = False
+        self.checkpoints_damaged = False
         self.endings: Counter[int] = Counter()
         """How often a controller ended with which exit code."""
         self.violations: list[str] = []
-        self.out = home / "controllers.log"
+        self.logs = home / "controllers"
+        """What controllers print, a file for each."""
         self._settings = settings
         self._launcher = launcher
+        self._watch = watch
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._limit = time.monotonic() + limit_s
@@ -86,7 +102,8 @@ class Run:
         """Run the command, whether or not another controller is there."""
         where = [f"dir={self.directory.parent}", f"name={self.directory.name}"]
         words = ["-m", self._launcher, "--config-dir", str(CONF), *self._settings, *where]
-        with self.out.open("ab") as out:
+        self.logs.mkdir(exist_ok=True)
+        with (self.logs / f"{next(self._numbers):04}").open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, *words],
                 cwd=ROOT,
@@ -108,6 +125,7 @@ class Run:
             self._ended(process)
         if not self.controllers and not self.done:
             self.start()
+        self._watch()
         if now > self._limit:
             raise Stuck("it is not done, although nothing happens to it any more")
         time.sleep(_PAUSE_S)
@@ -193,9 +211,14 @@ class Run:
         paths = [self.real / "workers" / worker / f"{name}.jsonl" for worker in names]
         return [path for path in paths if path.is_file() and path.stat().st_size]
 
-    def printed(self) -> str:
-        """Return what controllers have printed."""
-        return self.out.read_text(encoding="utf-8", errors="replace") if self.out.exists() else ""
+    def tracebacks(self) -> list[Path]:
+        """Return the logs of controllers that ended with one, but for Ctrl-C as they started."""
+        texts = {log: log.read_text("utf-8", errors="replace") for log in self.logs.iterdir()}
+        return sorted(
+            log
+            for log, text in texts.items()
+            if "Traceback" in text and not text.rstrip().endswith("KeyboardInterrupt")
+        )
 
 
 def signalled(process: psutil.Process | subprocess.Popen[bytes], number: int) -> bool:
