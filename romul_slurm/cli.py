@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
 import secrets
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from romul_slurm import timing
+from romul_slurm.clusters.processes import user
 from romul_slurm.errors import CheckpointDamaged, RomulError, StoreError
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import Goodbye, Hello, OutboxRecord, ScaleRequest, StopRequest
@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
         sys.stdout = None
         return 0
+    except OSError as error:  # a file that belongs to somebody else, a disk that fails
+        print(f"romul: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -159,7 +162,7 @@ def _stop(options: argparse.Namespace) -> None:
     if not working and not deciding:
         print(f"nothing is running in {store.root}")
         return
-    LogWriter(store.requests).append([StopRequest(time.time(), getpass.getuser())])
+    LogWriter(store.requests).append([StopRequest(time.time(), user())])
     print(f"asked {len(working)} workers to save and leave (Ctrl-C: do not wait for them)")
     with contextlib.suppress(KeyboardInterrupt):
         while working := _working(store):
@@ -182,7 +185,7 @@ def _scale(options: argparse.Namespace) -> None:
         raise StoreError(
             f"nothing is running in {store.root}: start it with cluster.workers={options.workers}"
         )
-    request = ScaleRequest(options.workers, time.time(), getpass.getuser())
+    request = ScaleRequest(options.workers, time.time(), user())
     LogWriter(store.requests).append([request])
     print(
         f"asked for {options.workers} workers, until the population is started with another "

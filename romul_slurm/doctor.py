@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import sys
@@ -16,6 +15,7 @@ import psutil
 
 from romul_slurm.clusters import Local
 from romul_slurm.clusters.base import cores
+from romul_slurm.clusters.processes import user
 from romul_slurm.clusters.slurm import site
 from romul_slurm.clusters.slurm.commands import Call, check_installed
 from romul_slurm.errors import ClusterError, ConfigError
@@ -145,7 +145,7 @@ def _limits(settings: dict[str, str]) -> Iterator[Finding]:
         yield Finding("ok", "limits", "none are enforced by accounting")
         return
     fields = "Account,Partition,MaxJobs,MaxSubmit,GrpTRES,GrpTRESMins,QOS"
-    who = f"user={getpass.getuser()}"
+    who = f"user={user()}"
     command = ["sacctmgr", "-nP", "show", "assoc", "where", who, f"format={fields}"]
     try:
         rows = Call(command, _TIMEOUT_S).wait().split()

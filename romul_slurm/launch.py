@@ -128,7 +128,7 @@ def run(
 
 def _create_or_check(population: Population) -> None:
     store, config = population.store, population.config
-    if not store.config.is_file():
+    if not store.is_complete():
         store.create(OmegaConf.to_yaml(config, resolve=True))
         return
     try:

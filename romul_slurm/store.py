@@ -94,12 +94,29 @@ class Store:
             ) from error
 
     def check(self) -> None:
-        """Raise `StoreError` unless a population is here."""
-        if not self.root.exists():
+        """Raise `StoreError` unless a population is here, and may be read."""
+        if not self._has(self.root):
             raise StoreError(f"{self.root} is not a population: there is no such directory")
         for path in (self.config, self.journal, self.workers):
-            if not path.exists():
+            if not self._has(path):
                 raise StoreError(f"{self.root} is not a population: it has no {path.name}")
+
+    def is_complete(self) -> bool:
+        """Whether a population has been created here.
+
+        Raises:
+            StoreError: if this user may not look.
+        """
+        return self._has(self.config)
+
+    def _has(self, path: Path) -> bool:
+        try:
+            return path.exists()
+        except OSError as error:
+            raise StoreError(
+                f"cannot look into {self.root}: {error.strerror}. Its owner may open it to a "
+                f"group, see docs/running.md"
+            ) from error
 
     def check_writable(self) -> None:
         """Raise `StoreError` if this process may not write here."""

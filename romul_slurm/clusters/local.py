@@ -39,6 +39,8 @@ class Local(Cluster):
     )
     _dealt: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Job -> its GPUs."""
+    _foreign: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Jobs of a predecessor that was another user, which this one may not end."""
 
     def check(self) -> None:
         if self.workers is not None and self.workers < 0:
@@ -76,6 +78,7 @@ class Local(Cluster):
         for job in self._children.keys() - known:  # said goodbye; wait for them, or they stay
             if self._children[job].poll() is not None:
                 del self._children[job]
+        self._foreign.difference_update(over)
         return over
 
     def unknown(self, job: str) -> bool:
@@ -84,8 +87,17 @@ class Local(Cluster):
     def cancel(self, job: str) -> None:
         process = processes.find(job) if processes.is_local(job) else None
         if process is not None and "@" not in job:  # else it is an inline worker's controller
-            with contextlib.suppress(psutil.NoSuchProcess):
+            try:
                 os.killpg(process.pid, signal.SIGKILL)  # with what the task itself has started
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                self._foreign.add(job)
+
+    def complaint(self) -> str:
+        pids = ", ".join(sorted(job.rsplit(":", 2)[1] for job in self._foreign))
+        owner = "somebody else, who must end it"
+        return pids and f"a worker does not leave: process {pids} belongs to {owner}"
 
     def _start(self, job: Job) -> str:
         environment = os.environ | self._share(job.population)

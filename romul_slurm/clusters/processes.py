@@ -6,6 +6,8 @@ stands before an @ in a job's name is the name of one of several workers in that
 
 from __future__ import annotations
 
+import getpass
+import os
 import socket
 
 import psutil
@@ -17,6 +19,14 @@ _SAME_START_S = 2.0
 def name(process: psutil.Process) -> str:
     """Return host:pid:start time."""
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def user() -> str:
+    """Return who runs this process: a name, or a number where this machine knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def is_local(job: str) -> bool:
