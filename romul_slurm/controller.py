@@ -139,6 +139,10 @@ class Controller:
     def _adopt(self) -> None:
         self._keep_beat()
         self._crew.adopt()
+        for attempt in self.state.unheld():
+            why = "a damaged line of the journal told how it ended"
+            self._ledger.record(Unfinished(attempt.name, "lost", time.time(), why))
+            self.note(f"{where(attempt)}: {why}: it is trained again")
         for attempt in self.state.attempts.values():
             step = self.state.open.get(attempt.member)
             if step is not None and step.live == attempt.name:

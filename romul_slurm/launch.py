@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -101,8 +102,7 @@ def run(
     with held(store) as lease, _terminate_like_interrupt():
         _create_or_check(population)  # again: two may have created it at the same moment
         state, journal = population.new_state(), Journal(store.journal)
-        for record in journal.begin():
-            state.apply(record)
+        _read_back(journal, state)
         ended = state.stopped
         head = journal.head()
         assert head is not None
@@ -124,6 +124,15 @@ def run(
         if ended is not None and ended.reason == "failed":
             controller.revive()
         return state, controller.run()
+
+
+def _read_back(journal: Journal, state: State) -> None:
+    gc.disable()  # nothing that is read becomes garbage, and looking for it would take long
+    try:
+        for record in journal.begin():
+            state.apply(record)
+    finally:
+        gc.enable()
 
 
 def _create_or_check(population: Population) -> None:

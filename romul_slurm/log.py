@@ -115,10 +115,10 @@ class LogReader(Generic[R]):
         """Lines that are no valid record, as `file:line` or, many together, `file:first-last`."""
         self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(record_type)
         self._start = offset
-        self._lines_before = None if offset else 0
+        self._skipped = None if offset else 0
         self._lines = 0
         """How many lines were passed since `_start`."""
-        self._bad_since: int | None = None
+        self._first_bad = self._last_bad = 0
         self._endless = 0
         """So many bytes after `offset` hold no newline; they are not read again and again."""
 
@@ -135,11 +135,13 @@ class LogReader(Generic[R]):
             while more:
                 data, more = self._whole_lines(fd, until)
                 for line in data.split(b"\n")[:-1]:
-                    record = self._parse(line)
+                    record = parse(line, self._decoder)
                     self.offset += len(line) + 1
                     self._lines += 1
                     if record is not None:
                         yield record
+                    elif line.strip():
+                        self._note_bad()
         finally:
             os.close(fd)
 
@@ -166,28 +168,24 @@ class LogReader(Generic[R]):
             at += len(data)  # within a line longer than a chunk
             self._endless = at
 
-    def _parse(self, line: bytes) -> R | None:
-        record = parse(line, self._decoder)
-        if record is not None:
-            self._bad_since = None
-        elif line.strip():
-            self._note_bad(self._line_number())
-        return record
-
-    def _note_bad(self, number: int) -> None:
-        if self._bad_since is None or not self.bad:
-            self._bad_since = number
+    def _note_bad(self) -> None:
+        """Note the line just passed; a large file of garbage is one entry."""
+        number = self._lines_before() + self._lines
+        if not self.bad or number != self._last_bad + 1:
+            self._first_bad = number
             self.bad.append(f"{self.path}:{number}")
-        else:  # a large file of garbage is one entry
-            self.bad[-1] = f"{self.path}:{self._bad_since}-{number}"
+        else:
+            self.bad[-1] = f"{self.path}:{self._first_bad}-{number}"
+        self._last_bad = number
 
-    def _line_number(self) -> int:
-        if self._lines_before is None:
+    def _lines_before(self) -> int:
+        """Return how many lines the file has before the byte where reading began."""
+        if self._skipped is None:
             with self.path.open("rb") as file:
                 starts = range(0, self._start, _CHUNK)
                 pieces = (file.read(min(_CHUNK, self._start - at)) for at in starts)
-                self._lines_before = sum(piece.count(b"\n") for piece in pieces)
-        return self._lines_before + self._lines + 1
+                self._skipped = sum(piece.count(b"\n") for piece in pieces)
+        return self._skipped
 
 
 def create_log(path: Path) -> None:

@@ -63,7 +63,7 @@ class Planner:
 
     def ready(self) -> int:
         """Return how many steps wait for a worker now."""
-        return sum(self._within_lead(m) for m in self._candidates())
+        return len(self._may_go_on())
 
     def plan(self) -> Plan:
         """Return what a free worker should do."""
@@ -71,7 +71,7 @@ class Planner:
         if waiting:
             step = min(waiting, key=lambda s: (s.age, s.member))
             return Plan(member=step.member, age=step.age, retries=step.retries, resume=step.resume)
-        members = [m for m in self._candidates() if self._within_lead(m)]
+        members = self._may_go_on()
         if not members:
             return Plan()
         member = min(members, key=lambda m: (self._state.history.age(m), self._retries(m), m))
@@ -101,11 +101,12 @@ class Planner:
             if m not in self._state.open or self._state.open[m].live is None
         ]
 
-    def _within_lead(self, member: int) -> bool:
+    def _may_go_on(self) -> list[int]:
+        """Return those of them that are not too far ahead."""
+        candidates, history = self._candidates(), self._state.history
         lead = 0 if self._settings.synchronous else self._settings.max_lead
-        history = self._state.history
-        slowest = min(history.age(m) for m in self._state.runnable())
-        return history.age(member) <= slowest + lead
+        limit = lead + min((history.age(m) for m in self._state.runnable()), default=0)
+        return [m for m in candidates if history.age(m) <= limit]
 
     def _retries(self, member: int) -> int:
         step = self._state.open.get(member)

@@ -38,6 +38,9 @@ class Space:
         self.free = tuple(h for h in self.all if h.free)
         self._order = _condition_order({h.name: h for h in self.all})
         self._position = {h.name: i for i, h in enumerate(self.free)}
+        self._choices = [
+            (i, len(h.choices)) for i, h in enumerate(self.free) if isinstance(h, Categorical)
+        ]
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Space:
@@ -56,10 +59,9 @@ class Space:
 
     def holds(self, point: Point) -> bool:
         """Whether a point can be one of this space, and not of another."""
-        return len(point) == len(self.free) and all(
-            not isinstance(h, Categorical) or 0 <= c < len(h.choices)
-            for h, c in zip(self.free, point, strict=True)
-        )
+        if len(point) != len(self.free):
+            return False
+        return all(0 <= point[i] < count for i, count in self._choices)
 
     def values(self, point: Point) -> dict[str, Any]:
         """Return what training sees: values by name, absent where a condition does not hold."""

@@ -242,6 +242,14 @@ class State:
                 return
             member = parent
 
+    def unheld(self) -> list[Attempt]:
+        """Return the attempts that nobody can answer, because lines of the journal were damaged.
+
+        Their worker has something else, or has left: how they ended was in a line that is lost.
+        """
+        held = {(worker.name, worker.attempt) for worker in self.workers.values()}
+        return [a for a in self.attempts.values() if (a.worker, a.name) not in held]
+
     # --- records -----------------------------------------------------------------------------
 
     def _segment(self, record: Segment) -> None:
@@ -431,7 +439,8 @@ class State:
         if r.age != self.history.age(r.member) or r.attempt in self.attempts:
             return False
         if r.decision is None:
-            return r.member in self.open
+            step = self.open.get(r.member)
+            return step is not None and step.retries == r.retries
         parent = r.decision.parent
         return parent is None or self.history.result(parent, r.age) is not None
 
