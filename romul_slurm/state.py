@@ -276,7 +276,9 @@ class State:
         path = None if parent is None else self.checkpoints.get((parent, r.age))
         self.attempts[r.attempt] = Attempt(r.attempt, r.member, r.age, r.worker, path, r.resume)
         if r.worker in self.workers:
-            self.workers[r.worker].attempt = r.attempt
+            worker = self.workers[r.worker]
+            worker.attempt = r.attempt
+            worker.token = worker.token or r.attempt.rpartition("-")[2]  # its hello may be damaged
 
     def _finished(self, r: Finished) -> None:
         attempt = self.attempts.get(r.attempt)
