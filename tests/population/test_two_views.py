@@ -199,6 +199,23 @@ def test_a_controller_killed_on_one_host_continues_on_another_when_its_lease_is_
     assert not site.asked_too_early()
 
 
+def test_a_frozen_controller_that_was_superseded_from_another_host_leaves_when_it_wakes(
+    site: Site, undisturbed: list[dict[str, object]]
+) -> None:
+    """Its lease is broken by hand here; another test waits it out."""
+    zombie = site.launch(site.a, *SLOW, *site.elsewhere(site.c))
+    site.finished(4)
+    zombie.send_signal(signal.SIGSTOP)
+    (site.disk / "controller.lease").unlink()
+    ended(site.launch(site.b, *SLOW, *site.elsewhere(site.c)))
+    zombie.send_signal(signal.SIGCONT)
+    text, _ = zombie.communicate(timeout=60)
+    assert zombie.returncode == 1
+    assert "another controller has taken over" in text
+    assert len(records(site.disk, Finished)) == 8 * STEPS
+    assert decisions(site.disk) == undisturbed
+
+
 def test_a_controller_killed_on_this_host_is_followed_at_once(
     site: Site, undisturbed: list[dict[str, object]]
 ) -> None:
@@ -225,24 +242,6 @@ def test_who_looked_before_anything_ran_sees_the_status_when_it_runs(
     ended(site.launch(site.a, *SETTINGS))
     code, text = site.b.run(*ROMUL, "status", site.population)
     assert (code, "64/64 steps" in text) == (0, True)
-
-
-def test_whoever_sees_a_volunteer_finds_its_mailboxes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(tmp_path / "population")
-    store.create("")
-    seen: list[Path] = []
-
-    def look(path: Path) -> None:
-        path.touch()
-        seen.extend(store.workers.glob("v-*"))  # as the controller of another host may now
-
-    monkeypatch.setattr("romul_slurm.store.create_log", look)
-    store.add_worker("v-00000000")
-    assert not seen
-    assert store.outbox("v-00000000").exists()
-    assert store.inbox("v-00000000").exists()
 
 
 def test_romul_steers_from_another_host(site: Site) -> None:
