@@ -16,10 +16,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+_GROUPS = ("task", "algorithm", "cluster")
+
 
 @contextlib.contextmanager
 def explained(config_dir: str, config_name: str) -> Iterator[None]:
     """After Hydra has refused the command line, say which keys there are where it went wrong."""
+    _refuse_no_group(sys.argv[1:])
     try:
         yield
     except SystemExit as stop:
@@ -27,6 +30,14 @@ def explained(config_dir: str, config_name: str) -> Iterator[None]:
             for line in _explain(config_dir, config_name, sys.argv[1:]):
                 print(line, file=sys.stderr)
         raise
+
+
+def _refuse_no_group(arguments: list[str]) -> None:
+    """Leave if a group is to be null, at which Hydra breaks."""
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if group in _GROUPS and value.lower() == "null":
+            sys.exit(f"romul: {argument}: a population needs one; say which, or leave it out")
 
 
 def _explain(config_dir: str, config_name: str, arguments: list[str]) -> Iterator[str]:
@@ -60,10 +71,7 @@ def _quoted(path: str) -> str:
 
 
 def _is_group(override: Any) -> bool:
-    return (
-        override.key_or_group in ("task", "algorithm", "cluster")
-        and not override.is_sweep_override()
-    )
+    return override.key_or_group in _GROUPS and not override.is_sweep_override()
 
 
 def _unknown_key(config: DictConfig, key: str) -> Iterator[str]:

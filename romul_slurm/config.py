@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,14 @@ from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Pbt, Random, Romul
 from romul_slurm.clusters import Inline, Local, Slurm
+from romul_slurm.clusters.base import check_number
 from romul_slurm.errors import ConfigError
 
+_MAX_MEMBERS = 100_000
 _MAX_NAME = 200
 """Bytes; file systems allow 255."""
 
@@ -71,15 +75,18 @@ class PopulationConfig:
 
     def check(self) -> None:
         """Raise `ConfigError` naming the key, its value and what would be valid."""
-        least = {"members": 1, "steps": 1, "interval": 1}
-        zero = ("max_lead", "max_retries", "max_losses", "max_restarts", "checkpoint_every_s")
-        for name in (*least, *zero):
-            value, low = getattr(self, name), least.get(name, 0)
-            if value < low:
-                raise ConfigError(f"population.{name} must be at least {low}, got {value}")
+        for name, low in {"members": 1, "steps": 1, "interval": 1}.items():
+            check_number(f"population.{name}", getattr(self, name), low)
+        for name in ("max_lead", "max_retries", "max_losses", "max_restarts", "checkpoint_every_s"):
+            check_number(f"population.{name}", getattr(self, name), 0)
         for name in ("stall_timeout_s", "log_limit_mb"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"population.{name} must be above 0, got {getattr(self, name)}")
+            check_number(f"population.{name}", getattr(self, name), above=0)
+        if self.members > _MAX_MEMBERS:
+            raise ConfigError(
+                f"population.members must be at most {_MAX_MEMBERS}, got {self.members}"
+            )
+        if self.target is not None and not math.isfinite(self.target):
+            raise ConfigError(f"population.target must be a finite number, got {self.target}")
 
 
 @dataclass
@@ -142,6 +149,56 @@ def register() -> None:
             store.store(group=group, name=cls.__name__.lower(), node=schema(cls))
 
 
+# --- what Hydra does not check ----------------------------------------------------------------
+
+
+def check_readable(config: DictConfig) -> None:
+    """Raise `ConfigError` if something is missing, refers to nothing, or cannot be written down."""
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(in_one_line(error)) from error
+    if missing:
+        raise ConfigError(f"nothing was given for {', '.join(missing)}")
+    for key in ("task", "task.space", "task.train", "algorithm", "cluster", "population"):
+        if not isinstance(OmegaConf.select(config, key), DictConfig):
+            raise ConfigError(f"{key} must be a group of keys, and is none here")
+    known = {f.name for f in dataclasses.fields(PopulationConfig)}
+    unknown = sorted(set(map(str, plain["population"])) - known)
+    if unknown:
+        raise ConfigError(
+            f"population has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+        )
+    if not plain["dir"]:
+        raise ConfigError("dir must not be empty: say where populations are to be, dir=outputs")
+    for key, value in _flatten(plain):
+        for text in (key, value):
+            if isinstance(text, str) and not _is_unicode(text):
+                raise ConfigError(f"{key!r}: {value!r} is not valid UTF-8")
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the first line of an error of Hydra or OmegaConf, and where it was and why."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    key = getattr(error, "full_key", None)
+    told = [f"{key}"] if key else []
+    for each in (error,) if cause is error or key else (error, cause):
+        first = str(each).strip().partition("\n")[0].partition(", set env var")[0]
+        told.append(first.rstrip(": "))
+    return ": ".join(told)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 # --- identity --------------------------------------------------------------------------------
 
 _FREE_POPULATION_KEYS = {
@@ -196,7 +253,8 @@ def population_name(config: DictConfig, algorithm: str) -> str:
     """
     if config.name is not None:
         name = str(config.name)
-        if name in ("", ".", "..") or "\0" in name or len(name.encode()) > _MAX_NAME:
+        size = len(name.encode("utf-8", "surrogateescape"))
+        if name in ("", ".", "..") or "\0" in name or size > _MAX_NAME:
             raise ConfigError(
                 f"name={name!r} is not a directory name: it must not be empty, . or .., "
                 f"and not be longer than {_MAX_NAME} bytes"

@@ -13,12 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Algorithm
 from romul_slurm.clusters import Cluster
-from romul_slurm.config import PopulationConfig, differences, identity, population_name
+from romul_slurm.config import (
+    PopulationConfig,
+    check_readable,
+    differences,
+    identity,
+    in_one_line,
+    population_name,
+)
 from romul_slurm.controller import Controller
 from romul_slurm.errors import ConfigError, StoreError
 from romul_slurm.history import History
@@ -60,12 +69,11 @@ def prepare(config: DictConfig) -> Population:
     Raises:
         ConfigError, SpaceError: naming key, value and what would be valid.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"nothing was given for {', '.join(missing)}")
-    settings = OmegaConf.to_object(config.population)
-    assert isinstance(settings, PopulationConfig)
+    check_readable(config)
+    settings: Any = OmegaConf.to_object(config.population)
     settings.check()
+    if config.seed < 0:
+        raise ConfigError(f"seed must be at least 0, got {config.seed}")
     space: Any = OmegaConf.to_container(config.task.space, resolve=True)
     algorithm = _make(config.algorithm, Algorithm, "algorithm")
     cluster = _make(config.cluster, Cluster, "cluster")
@@ -79,7 +87,10 @@ def prepare(config: DictConfig) -> Population:
 
 
 def _make(config: DictConfig, kind: type, what: str) -> Any:
-    made = instantiate(config, _convert_="all")
+    try:
+        made = instantiate(config, _convert_="all")
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{what}: {in_one_line(error)}") from error
     if not isinstance(made, kind):
         raise ConfigError(f"{what}: {config.get('_target_')} is not a {kind.__name__}")
     return made

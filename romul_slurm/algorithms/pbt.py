@@ -5,6 +5,7 @@ Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ class Pbt(Algorithm):
             raise ConfigError(f"algorithm.interval must be at least 1, got {self.interval}")
         if not 0 < self.fraction <= 0.5:
             raise ConfigError(f"algorithm.fraction must be in (0, 0.5], got {self.fraction}")
-        if self.perturb <= 1:
+        if not 1 < self.perturb < math.inf:
             raise ConfigError(f"algorithm.perturb must be above 1, got {self.perturb}")
         if not 0 <= self.resample <= 1:
             raise ConfigError(f"algorithm.resample must be in [0, 1], got {self.resample}")

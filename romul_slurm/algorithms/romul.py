@@ -8,6 +8,7 @@ the rule about shorter horizons are this project's own; docs/algorithms.md has t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class Romul(Algorithm):
         if not self.horizons:
             raise ConfigError("algorithm.horizons must name at least one horizon, such as [1, 0.2]")
         for horizon in self.horizons:
-            if horizon <= 0 or (horizon >= 1 and horizon != int(horizon)):
+            if not 0 < horizon < math.inf or (horizon >= 1 and horizon != int(horizon)):
                 raise ConfigError(
                     f"algorithm.horizons: {horizon} is neither a whole number of steps nor a "
                     f"fraction of the run between 0 and 1"
@@ -61,8 +62,10 @@ class Romul(Algorithm):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"algorithm.{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("step", "jitter"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"algorithm.{name} must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"algorithm.{name} must not be negative, got {getattr(self, name)}"
+                )
 
     def horizon(self, history: History, member: int) -> int:
         """Return the number of steps between two comparisons of a member."""

@@ -19,7 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from romul_slurm.errors import ConfigError
+
 T = TypeVar("T")
+
+_ENDLESS = 1e9
+"""As seconds 30 years."""
 
 FAULT_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 """By these a program ends through its own doing; SIGKILL may have come from anywhere."""
@@ -90,8 +95,14 @@ class Cluster(ABC):
     patience_s: float = 120.0
     idle_timeout_s: float = 600.0
 
-    def check(self) -> None:  # noqa: B027 - there may be nothing to check
+    def check(self) -> None:
         """Raise `ConfigError` if these settings cannot work here."""
+        check_number("cluster.poll_s", self.poll_s, above=0)
+        for name, least in {"workers": 0, "steps_per_job": 1}.items():
+            if getattr(self, name) is not None:
+                check_number(f"cluster.{name}", getattr(self, name), least)
+        for name in ("patience_s", "idle_timeout_s"):
+            check_number(f"cluster.{name}", getattr(self, name), 0)
 
     @abstractmethod
     def size(self) -> int:
@@ -142,6 +153,22 @@ class Cluster(ABC):
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         time.sleep(seconds)
+
+
+def check_number(
+    key: str, value: float, least: float | None = None, *, above: float | None = None
+) -> None:
+    """Raise `ConfigError` unless a setting is at least, or above, something and no endless one.
+
+    Infinity can neither be waited for nor written to a worker's inbox.
+    """
+    low = f"at least {least}" if above is None else f"above {above}"
+    if value != value or (least is not None and value < least):  # NaN is not even itself
+        raise ConfigError(f"{key} must be {low}, got {value}")
+    if above is not None and value <= above:
+        raise ConfigError(f"{key} must be {low}, got {value}")
+    if value > _ENDLESS:
+        raise ConfigError(f"{key} must be {low} and at most {_ENDLESS:g}, got {value}")
 
 
 def resolved(value: T) -> Future[T]:

@@ -24,7 +24,7 @@ from romul_slurm.clusters.base import (
     failed,
     resolved,
 )
-from romul_slurm.errors import ConfigError, NotNow
+from romul_slurm.errors import NotNow
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,6 @@ class Local(Cluster):
     """Job -> its GPUs."""
     _foreign: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """Jobs of a predecessor that was another user, which this one may not end."""
-
-    def check(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise ConfigError(f"cluster.workers must not be negative, got {self.workers}")
 
     def size(self) -> int:
         return len(self._gpus) or cores() if self.workers is None else self.workers

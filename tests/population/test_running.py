@@ -87,7 +87,7 @@ def test_names_may_be_what_they_like(tmp_path: Path, name: str) -> None:
         ("+task.space.x.scale=log", ["hyperparameter x", "log scale needs low > 0"]),
         ("algorithm=romul", ["needs population.members of at least 4, got 3", "algorithm=pbt"]),
         ("name=..", ["'..' is not a directory name"]),
-        ("cluster.workers=-1", ["cluster.workers must not be negative, got -1"]),
+        ("cluster.workers=-1", ["cluster.workers must be at least 0, got -1"]),
     ],
 )
 def test_a_mistake_on_the_command_line_is_answered_with_what_would_be_valid(

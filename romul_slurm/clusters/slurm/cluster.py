@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from romul_slurm.clusters.base import Cluster, Job, JobStatus, failed
+from romul_slurm.clusters.base import Cluster, Job, JobStatus, check_number, failed
 from romul_slurm.clusters.slurm import queue
 from romul_slurm.clusters.slurm.commands import check_installed
 from romul_slurm.clusters.slurm.scheduler import Scheduler
@@ -61,18 +61,18 @@ class Slurm(Cluster):
     queue_poll_s: float = 5.0
 
     def check(self) -> None:
+        super().check()
         check_installed()
-        for name, least in {"workers": 0, "timeout_min": 1, "signal_delay_s": 0}.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"cluster.{name} must be at least {least}, got {value}")
+        check_number("cluster.timeout_min", self.timeout_min, 1)
+        check_number("cluster.signal_delay_s", self.signal_delay_s, 0)
+        check_number("cluster.queue_poll_s", self.queue_poll_s, above=0)
+        if self.mem_gb is not None:
+            check_number("cluster.mem_gb", self.mem_gb, above=0)
         if self.signal_delay_s >= 60 * self.timeout_min:
             raise ConfigError(
                 f"cluster.signal_delay_s={self.signal_delay_s} must be below cluster.timeout_min="
                 f"{self.timeout_min} ({60 * self.timeout_min} s), or workers leave as they start"
             )
-        if self.queue_poll_s <= 0:
-            raise ConfigError(f"cluster.queue_poll_s must be above 0, got {self.queue_poll_s}")
         self._executor()
 
     def size(self) -> int:
