@@ -18,6 +18,7 @@ missing or wrong, but nothing may have been trained from it: recomputed scores t
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import zlib
@@ -245,11 +246,13 @@ def _check_manifest(checkpoint: Path, path: str) -> Iterator[str]:
 
 def _entries(directory: Path, depth: int) -> Iterator[Path]:
     """Yield what is so deep in a directory, and what is no directory above."""
-    for path in sorted(directory.iterdir()):
-        if depth > 1 and path.is_dir():
-            yield from _entries(path, depth - 1)
-        else:
-            yield path
+    with os.scandir(directory) as found:
+        for entry in sorted(found, key=lambda e: e.name):
+            path = directory / entry.name
+            if depth > 1 and entry.is_dir(follow_symlinks=False):
+                yield from _entries(path, depth - 1)
+            else:
+                yield path
 
 
 def _read_json(path: Path) -> Any:

@@ -146,27 +146,32 @@ def read_journal(directory: Path) -> Journal:
     paths = sorted(path for path in directory.glob("*.jsonl") if path.stem.isdigit())
     logs = {path.name: read_log(path, JOURNAL) for path in paths}
     journal = Journal(size=sum(log.size for log in logs.values()))
-    head = next((name for name in reversed(logs) if _header(logs[name])), None)
+    head = next((name for name in reversed(logs) if _header(name, logs[name])), None)
     if head is None:
         journal.faults.append("no segment of the journal has a valid header")
         return journal
-    counted = dict(sorted(_header(logs[head])["counted"].items())) | {head: logs[head].size}
+    counted = dict(sorted(_header(head, logs[head])["counted"].items())) | {head: logs[head].size}
     for name, limit in counted.items():
         _check_segment(journal, name, logs.get(name), limit, counted)
     for name, log in logs.items():
         part = log.until(counted.get(name, 0))
-        segment = int(name.split(".")[0])
+        segment = _number(name)
         journal.counted += [(segment, record) for record in part.records]
         journal.uncounted += [(segment, record) for record in log.records[len(part.records) :]]
         journal.bad += [(name, end) for end in part.bad]
     return journal
 
 
-def _header(log: Log) -> Record:
-    """Return the header of a segment, empty if its first line is none."""
-    first = log.records[0] if log.records else {}
-    whole = not log.bad or log.bad[0] > log.ends[0] if log.records else False
-    return first if whole and first["is"] == "segment" else {}
+def _header(name: str, log: Log) -> Record:
+    """Return the header of a segment, empty if its first line is not its own valid header."""
+    if not log.records or (log.bad and log.bad[0] < log.ends[0]):
+        return {}
+    first = log.records[0]
+    return first if first["is"] == "segment" and first["segment"] == _number(name) else {}
+
+
+def _number(name: str) -> int:
+    return int(name.removesuffix(".jsonl"))
 
 
 def _check_segment(
@@ -176,10 +181,7 @@ def _check_segment(
         size = "is missing" if log is None else f"has only {log.size}"
         journal.faults.append(f"{limit} bytes of the segment {name} count, but it {size}")
         return
-    header = _header(log)
-    if header and header["segment"] != int(name.split(".")[0]):
-        journal.faults.append(f"the header of {name} says that it is segment {header['segment']}")
-    for older, before in (header["counted"] if header else {}).items():
+    for older, before in _header(name, log).get("counted", {}).items():
         if counted.get(older) != before:
             journal.faults.append(
                 f"of {older} counted {before} bytes when {name} began, now {counted.get(older)}"

@@ -5,6 +5,7 @@ Planted is what a faulty controller or worker would have written: all checksums 
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.bound import Bound
-from tests.chaos.logs import OUTBOX, Record, read_journal
+from tests.chaos.logs import OUTBOX, Record, encode, parse, read_journal
 from tests.chaos.planting import Copy
 from tests.chaos.plants import (
     PLANTS,
@@ -97,6 +98,41 @@ def test_every_fault_is_named(copy: Copy, name: str) -> None:
     plant(copy)
     copy.save()
     assert any(words in violation for violation in copy.check())
+
+
+# --- segments ------------------------------------------------------------------------------------
+
+
+def test_counted_bytes_that_are_missing_are_named(copy: Copy) -> None:
+    path = copy.directory / "journal" / "000001.jsonl"
+    os.truncate(path, path.stat().st_size - 1000)
+    assert any(
+        "bytes of the segment 000001.jsonl count, but it has only" in v for v in copy.check()
+    )
+    path.unlink()
+    assert any("000001.jsonl count, but it is missing" in v for v in copy.check())
+
+
+def test_a_segment_that_began_with_another_count_is_named(copy: Copy) -> None:
+    path = copy.directory / "journal" / "000002.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    header = parse(lines[0][:-1])
+    header["counted"]["000001.jsonl"] ^= 1
+    path.write_bytes(b"".join([encode(header), *lines[1:]]))
+    assert any("bytes when 000002.jsonl began, now" in v for v in copy.check())
+
+
+def test_a_journal_without_any_valid_header_is_named(copy: Copy) -> None:
+    for path in (copy.directory / "journal").iterdir():
+        path.write_bytes(b"\n".join(path.read_bytes().splitlines()[1:]))
+    assert copy.check() == ["no segment of the journal has a valid header"]
+
+
+def test_a_segment_under_another_name_does_not_count(copy: Copy) -> None:
+    journal = copy.directory / "journal"
+    (journal / "000009.jsonl").write_bytes((journal / "000003.jsonl").read_bytes())
+    assert {segment for segment, _ in read_journal(journal).uncounted} == {9}
+    assert copy.check() == []
 
 
 def test_the_checker_knows_nothing_of_what_it_checks() -> None:
