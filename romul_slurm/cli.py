@@ -157,13 +157,14 @@ def _stop(options: argparse.Namespace) -> None:
     store = _open(options.directory)
     store.check_writable()
     deciding, working = is_deciding(store), _working(store)
+    if working or deciding:
+        LogWriter(store.requests).append([StopRequest(time.time(), user())])
+        print(f"asked {len(working)} workers to save and leave (Ctrl-C: do not wait for them)")
     if not deciding:
-        _take_back_queued(store)
+        _take_back_queued(store)  # last, because it fails where jobs are somebody else's
     if not working and not deciding:
         print(f"nothing is running in {store.root}")
         return
-    LogWriter(store.requests).append([StopRequest(time.time(), user())])
-    print(f"asked {len(working)} workers to save and leave (Ctrl-C: do not wait for them)")
     with contextlib.suppress(KeyboardInterrupt):
         while working := _working(store):
             time.sleep(0.2)
