@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from romul_slurm import manifest
+from romul_slurm.disk import is_full, is_on, may_pass, naming, takes
 from romul_slurm.errors import CheckpointDamaged, RomulError
 from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Link, Step, StepInterrupted, finish, running
-from romul_slurm.store import WRITING, WRITING_PARTIAL, has_room, is_full, remove, within
+from romul_slurm.store import WRITING, WRITING_PARTIAL, remove, within
 
 Task = Callable[[Step], Any]
 
@@ -53,11 +54,13 @@ def run_attempt(
 
     try:
         if source := assign.resume or assign.parent:
-            manifest.verify(within(root, source))
+            with naming(root / source):
+                manifest.verify(within(root, source))
         within(root, home).mkdir(parents=True, exist_ok=True)
         with running(step):
             score = _number(task()(step))
-        finish(home, checksums=terms.checksums)
+        with naming(home):
+            finish(home, checksums=terms.checksums)
         result = report("finished", score=score, metrics=_finite(step.metrics))
     except StepInterrupted:
         return report("cancelled" if link.cancelled() else "interrupted")
@@ -67,23 +70,25 @@ def run_attempt(
         text = _describe(error)
         with contextlib.suppress(OSError):  # the log may be on a full disk
             print(text, file=sys.stderr, flush=True)
-        return report(_outcome(error, home, link), error=text)
+        return report(_outcome(error, root, home, link), error=text)
     _write_report(home, assign, result)
     return result
 
 
 def _outcome(
-    error: BaseException, home: Path, link: Link
-) -> Literal["interrupted", "orphaned", "full", "failed"]:
+    error: BaseException, root: Path, home: Path, link: Link
+) -> Literal["interrupted", "orphaned", "full", "disk", "failed"]:
     """Return what an error during an attempt means."""
     if link.must_stop():  # what breaks while the job is being taken down is no failure
         return "interrupted"
     if isinstance(error, CheckpointDamaged):
         return "orphaned"
-    if is_full(error) and not has_room(home, _BIT):  # else it is another disk, of this machine
+    if is_full(error) and not takes(home, _BIT):  # else it is another disk, of this machine
         for name in (WRITING, WRITING_PARTIAL):  # nobody knows of them; others need the room
             remove(home / name)
         return "full"
+    if may_pass(error) and is_on(error, root):
+        return "disk"
     return "failed"
 
 

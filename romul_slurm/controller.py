@@ -22,6 +22,7 @@ from romul_slurm.journal import Journal
 from romul_slurm.ledger import Ledger
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.mailroom import Mailroom
+from romul_slurm.outage import Outage
 from romul_slurm.planner import Planner
 from romul_slurm.records import (
     Beat,
@@ -45,7 +46,6 @@ from romul_slurm.records import (
     Unfinished,
 )
 from romul_slurm.retention import Retention
-from romul_slurm.room import Room
 from romul_slurm.state import Attempt, State, WorkerState
 from romul_slurm.store import Store
 
@@ -80,7 +80,7 @@ class Controller:
         self._mail = Mailroom(store)
         self._ledger = Ledger(journal, state, self._mail, cluster)
         self._ledger.meanwhile = self._meanwhile
-        self._room = Room(store, self._ledger)
+        self._outage = Outage(store, self._ledger)
         self._crew = Crew(store, self._ledger, self._mail, cluster, settings, import_roots)
         self._retention = Retention(store, state.dropped)
         self._beat = LogWriter(store.beat)
@@ -201,7 +201,8 @@ class Controller:
             name, number = record.attempt, record.number
             self._ledger.record(PartialSaved(name, number, record.safe_points, offset))
         elif isinstance(record, Blocked):
-            self._room.lacking(where(attempt), record.error)
+            self.state.strays = True  # what it could not publish, it may not be able to remove
+            self._outage.begin(where(attempt), record.error)
         elif isinstance(record, Report) and record.outcome == "finished":
             self._on_finished(attempt, record, offset)
         elif isinstance(record, Report):
@@ -222,8 +223,8 @@ class Controller:
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
-        elif r.outcome == "full":
-            self._room.lacking(where(attempt), _last_line(r.error))
+        elif r.outcome in ("full", "disk"):
+            self._outage.begin(where(attempt), _last_line(r.error))
         elif r.outcome == "orphaned":
             self._on_orphaned(attempt, r.error)
 
@@ -242,7 +243,7 @@ class Controller:
     def _assign(self) -> None:
         # a step without safe points must be finished before the worker's time is up
         self._crew.retire(0.0 if self.state.saves else max(self.state.recent_s, default=0.0))
-        idle = self._crew.idle() if self._room.enough() else []
+        idle = [] if self._outage.goes_on() else self._crew.idle()
         self._crew.relieve(len(idle) - self._planner.ready())
         for worker in idle:
             if not self._give(worker):

@@ -93,6 +93,6 @@ class Ledger:
             with contextlib.suppress(OSError):  # where that goes may be full, too
                 print(
                     f"romul: cannot write to {self._journal.directory}: {error.strerror}. Nothing "
-                    f"is lost; it goes on by itself when there is room",
+                    f"is lost; it goes on by itself when that works again",
                     flush=True,
                 )

@@ -69,7 +69,9 @@ class Finished(Record, frozen=True, tag="finished"):
     """How many bytes of the worker's outbox have been read with this record."""
 
 
-Ending = Literal["failed", "lost", "preempted", "interrupted", "cancelled", "orphaned", "full"]
+Ending = Literal[
+    "failed", "lost", "preempted", "interrupted", "cancelled", "orphaned", "full", "disk"
+]
 
 
 class Unfinished(Record, frozen=True, tag="unfinished"):
@@ -78,7 +80,7 @@ class Unfinished(Record, frozen=True, tag="unfinished"):
     failed: the task raised, stalled or broke the worker. lost: the worker vanished or ran out of
     time. preempted: the cluster took the worker away. interrupted: the worker had to leave.
     cancelled: the step did not need it any more. orphaned: what it was to continue is missing or
-    damaged. full: there was no room for its checkpoint.
+    damaged. full: there was no room for its checkpoint. disk: the disk failed.
     """
 
     attempt: str
@@ -247,7 +249,7 @@ class Saved(Record, frozen=True, tag="saved"):
 
 
 class Blocked(Record, frozen=True, tag="blocked"):
-    """The attempt cannot write a checkpoint: the disk is full."""
+    """The attempt cannot write a checkpoint: the disk is full, or fails."""
 
     attempt: str
     error: str
@@ -257,7 +259,7 @@ class Report(Record, frozen=True, tag="report"):
     """The attempt ended; repeated until the worker is given something else."""
 
     attempt: str
-    outcome: Literal["finished", "failed", "interrupted", "cancelled", "orphaned", "full"]
+    outcome: Literal["finished", "failed", "interrupted", "cancelled", "orphaned", "full", "disk"]
     started: float
     train_s: float
     score: float | None = None

@@ -7,12 +7,12 @@ was still reading is done. Whatever a crash leaves in trash/ is deleted by the n
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from pathlib import Path
 
 from romul_slurm import timing
+from romul_slurm.disk import may_pass
 from romul_slurm.errors import StoreError
 from romul_slurm.store import Store, remove, within
 
@@ -43,22 +43,30 @@ class Retention:
 
     def move(self) -> None:
         """Move what was announced in an earlier turn to trash/."""
-        for path in self._announced:
-            self._moved += 1
-            target = self._store.trash / f"{time.time_ns()}-{self._moved}"
-            # gone already, or not ours to move: then it stays where it is
-            with contextlib.suppress(OSError, StoreError):
-                parent = within(self._store.root, Path(path).parent)
-                (parent / Path(path).name).rename(target)
-                self._trash.append((time.monotonic(), target))
-        self._announced = []
+        announced, self._announced = self._announced, []
+        for path in announced:
+            try:
+                self._move(path)
+            except StoreError:
+                pass  # not ours to move: it stays where it is
+            except OSError as error:  # gone already, or somebody else's; or later
+                if may_pass(error):
+                    self._announced.append(path)
+
+    def _move(self, path: str) -> None:
+        self._moved += 1
+        target = self._store.trash / f"{time.time_ns()}-{self._moved}"
+        parent = within(self._store.root, Path(path).parent)
+        (parent / Path(path).name).rename(target)
+        self._trash.append((time.monotonic(), target))
 
     def purge(self) -> None:
         """Delete what has been in trash/ for a lease; a little in every turn."""
         began = time.monotonic()
         while self._trash and began - self._trash[0][0] > timing.LEASE_S:
             path: Path = self._trash.popleft()[1]
-            remove(path)
+            if not remove(path):
+                self._trash.append((began, path))
             if time.monotonic() - began > _BUDGET_S:
                 break
 

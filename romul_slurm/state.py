@@ -319,7 +319,7 @@ class State:
         if attempt is None:
             return
         self._answer(attempt, r.outbox)
-        self.strays = self.strays or r.ending in ("lost", "preempted")
+        self.strays = self.strays or r.ending in ("lost", "preempted", "disk")
         home = self.attempt_path(attempt)
         step = self.open.get(attempt.member)
         unsaid = partial_name(1 + (step.announced if step else 0))
@@ -335,7 +335,7 @@ class State:
             return
         elif r.ending == "failed":
             step.failures += 1
-        elif r.ending in ("lost", "interrupted"):
+        elif r.ending in ("lost", "interrupted", "disk"):
             step.losses += 1
         elif r.ending == "preempted":
             step.preemptions += 1

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from romul_slurm import manifest
+from romul_slurm.disk import disk_error, may_pass, naming
 from romul_slurm.errors import CheckpointDamaged, CheckpointError
 from romul_slurm.store import (
     CHECKPOINT,
     WRITING,
     WRITING_PARTIAL,
-    disk_error,
-    is_full,
     partial_name,
     publish,
     remove,
@@ -52,10 +51,10 @@ class Link(Protocol):
     def saved(self, number: int, safe_points: int) -> None:
         """A partial checkpoint was published."""
 
-    def no_room(self, why: str) -> None:
-        """A checkpoint cannot be written: the disk is full."""
+    def blocked(self, why: str) -> None:
+        """A checkpoint cannot be written: the disk is full, or fails."""
 
-    def wait_for_room(self) -> bool:
+    def wait_for_disk(self) -> bool:
         """Wait a little; False if that has gone on for too long."""
 
 
@@ -145,7 +144,7 @@ class Step:
     def save(self, state: Any) -> None:
         """Write the state at the end of the step: tensors and plain Python values.
 
-        While the disk is full it waits, as long as a worker waits for a controller.
+        While the disk is full, or fails, it waits as long as a worker waits for a controller.
 
         Raises:
             CheckpointError: naming the key of what `torch.load(weights_only=True)` would refuse.
@@ -158,10 +157,10 @@ class Step:
                 _torch_save(state, self.checkpoint_dir / STATE)
                 break
             except OSError as error:
-                if not is_full(error) or self._link is None:
+                if not may_pass(error) or self._link is None:
                     raise
-                self._link.no_room(str(error))
-                if not self._link.wait_for_room():
+                self._link.blocked(str(error))
+                if not self._link.wait_for_disk():
                     raise
 
     def checkpoint(self, make_state: Callable[[], Any], *, epoch_done: bool = True) -> None:
@@ -231,21 +230,22 @@ class Step:
             self._resume = None
 
     def _save_partial(self, make_state: Callable[[], Any], epochs: int) -> None:
-        """Publish a partial checkpoint; where there is no room for it, go on without."""
+        """Publish a partial checkpoint; where the disk does not take it, go on without."""
         assert self._home is not None
         assert self._link is not None
-        writing = self._home / WRITING_PARTIAL
+        writing, number = self._home / WRITING_PARTIAL, self._partials + 1
         try:
             self._write_partial(writing, make_state, epochs)
+            publish(writing, self._home / partial_name(number))
         except OSError as error:
-            if not is_full(error):
+            if not may_pass(error):
                 raise
-            remove(writing)
-            self._link.no_room(str(error))
+            for path in (writing, self._home / partial_name(number)):
+                remove(path)
+            self._link.blocked(str(error))
         else:
-            self._partials += 1
-            publish(writing, self._home / partial_name(self._partials))
-            self._link.saved(self._partials, self._safe_points)
+            self._partials = number
+            self._link.saved(number, self._safe_points)
         self._saved_at = time.monotonic()
 
     def _write_partial(self, writing: Path, make_state: Callable[[], Any], epochs: int) -> None:
@@ -306,7 +306,8 @@ def _torch_load(path: Path, map_location: Any) -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with naming(path):
+            return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         damaged = disk_error(error) is None and not _is_readable(path)
         kind = CheckpointDamaged if damaged else CheckpointError
@@ -337,9 +338,9 @@ def _torch_save(state: Any, path: Path) -> None:
     except Exception as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        disk = disk_error(error)  # torch hides it behind an error of its archive writer
-        if disk is not None:
-            raise OSError(disk.errno, disk.strerror, str(path)) from error
+        with naming(path):
+            if disk := disk_error(error):  # torch hides it behind an error of its archive writer
+                raise disk from error
         raise CheckpointError(f"cannot write {path}: {error}") from error
 
 

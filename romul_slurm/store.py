@@ -7,7 +7,6 @@ published. Nothing is updated in place, but for views that nobody decides by.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -181,42 +180,13 @@ def publish(temporary: Path, final: Path) -> None:
     fsync(final.parent)
 
 
-def remove(path: Path) -> None:
-    """Delete a directory, or a link to one, as far as possible."""
+def remove(path: Path) -> bool:
+    """Delete a directory, or a link to one, as far as possible; return whether it is gone."""
     if path.is_symlink():
         with contextlib.suppress(OSError):
             path.unlink()
     shutil.rmtree(path, ignore_errors=True)
-
-
-def disk_error(error: BaseException | None) -> OSError | None:
-    """Return the error of the disk that is behind an error, if there is one."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error comes from a full disk, or a used-up quota."""
-    disk = disk_error(error)
-    return disk is not None and disk.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def has_room(directory: Path, size: int) -> bool:
-    """Whether a file of so many bytes could be written to a directory; it is tried."""
-    path = directory / f".room-{os.getpid()}"
-    try:
-        fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
-    except OSError:
-        return False
-    try:
-        path.unlink()  # at once: whoever is killed now leaves nothing behind
-        os.posix_fallocate(fd, 0, size)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
+    return not os.path.lexists(path)
 
 
 def fsync(path: Path) -> None:

@@ -50,7 +50,7 @@ from romul_slurm.records import (
 from romul_slurm.store import Store, within
 
 _PATIENCE_WITHOUT_WELCOME_S = 60.0
-_ROOM_PAUSE_S = 0.5
+_BLOCKED_PAUSE_S = 0.5
 
 
 class Worker:
@@ -138,7 +138,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _output_to(self, log: Path) -> Iterator[None]:
-        """Send what the task prints to a log, or where there is no room for one, to our own."""
+        """Send what the task prints to a log, or where none can be written, to our own."""
         with contextlib.ExitStack() as stack:
             if not self._inline:
                 with contextlib.suppress(OSError, StoreError):  # the attempt says what is wrong
@@ -195,7 +195,7 @@ class Worker:
         assert self._current
         self._say(Saved(self._current, number, safe_points))
 
-    def no_room(self, why: str) -> None:
+    def blocked(self, why: str) -> None:
         """Say, now and then, that a checkpoint cannot be written."""
         assert self._current
         now = time.monotonic()
@@ -204,13 +204,13 @@ class Worker:
             self._say(Blocked(self._current, why))
         self._blocked_since = min(now, self._blocked_since)
 
-    def wait_for_room(self) -> bool:
+    def wait_for_disk(self) -> bool:
         """Wait a little; False if the worker must leave, or has waited for too long."""
         patience = self._welcome.patience_s if self._welcome else 0.0
         too_long = time.monotonic() - self._blocked_since > patience
         if self._inline or too_long or self.must_stop():
             return False
-        time.sleep(_ROOM_PAUSE_S)
+        time.sleep(_BLOCKED_PAUSE_S)
         return True
 
     # --- mail --------------------------------------------------------------------------------

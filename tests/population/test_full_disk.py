@@ -54,7 +54,8 @@ def fill(disk: Path, *, leave: int) -> Path:
     return ballast
 
 
-FULL = "No step is begun until there is room"
+FULL = "No step is begun until the disk takes checkpoints"
+OVER = "again: steps are begun"
 
 
 def told(population: Path, words: str) -> bool:
@@ -67,7 +68,7 @@ def begun_while_it_was_full(population: Path) -> list[Assigned]:
     full, begun = False, []
     for record in Journal(population / "journal").read():
         if isinstance(record, Note):
-            full = FULL in record.text or (full and "room on the disk again" not in record.text)
+            full = FULL in record.text or (full and OVER not in record.text)
         elif isinstance(record, Assigned) and full:
             begun.append(record)
     return begun
@@ -84,7 +85,7 @@ def test_without_room_for_checkpoints_no_step_is_begun_until_there_is(
         until(lambda: told(population, FULL), "the user is told")
         ballast.unlink()
         assert process.wait(60) == 0
-    assert told(population, "there is room on the disk again")
+    assert told(population, OVER)
     assert begun_while_it_was_full(population) == []
     assert decisions(population) == undisturbed
 

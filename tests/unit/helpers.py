@@ -73,7 +73,7 @@ class FakeLink:
     stop: bool = False
     cancel: bool = False
     patience: int = 0
-    """How often it waits for room."""
+    """How often it waits for the disk."""
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 
     def must_stop(self) -> bool:
@@ -88,10 +88,10 @@ class FakeLink:
     def saved(self, number: int, safe_points: int) -> None:
         self.heard.append(("saved", number, safe_points))
 
-    def no_room(self, why: str) -> None:
-        self.heard.append(("no room", why))
+    def blocked(self, why: str) -> None:
+        self.heard.append(("blocked", why))
 
-    def wait_for_room(self) -> bool:
+    def wait_for_disk(self) -> bool:
         self.patience -= 1
         return self.patience >= 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -297,6 +298,27 @@ def test_with_checksums_a_flipped_bit_is_noticed_before_training(root: Path, wha
     report = attempt(root, lambda step: pytest.fail("was called"), **{what: source})
     assert report.outcome == "orphaned"
     assert report.error == f"{state} is damaged: its checksum is wrong"
+
+
+def failing(name: str | None) -> OSError:
+    """Return the error of a disk that fails, at a file if that is known."""
+    return OSError(errno.EIO, "Input/output error", name)
+
+
+def test_a_failing_disk_of_the_population_is_not_the_tasks_fault(root: Path) -> None:
+    report = attempt(root, raising(failing(str(root / "steps" / "x"))))
+    assert report.outcome == "disk"
+    assert "Input/output error" in report.error
+
+
+@pytest.mark.parametrize("name", [None, "/data/images.tar"])
+def test_an_error_of_another_disk_is_the_tasks(root: Path, name: str | None) -> None:
+    assert attempt(root, raising(failing(name))).outcome == "failed"
+
+
+def test_a_full_disk_elsewhere_is_the_tasks_too(root: Path) -> None:
+    report = attempt(root, raising(OSError(errno.ENOSPC, "No space left on device")))
+    assert report.outcome == "failed"
 
 
 def test_a_state_that_torch_cannot_read_is_a_damaged_checkpoint(root: Path) -> None:

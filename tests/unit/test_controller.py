@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -292,20 +293,56 @@ def test_a_full_disk_is_not_counted_and_nothing_is_begun_until_there_is_room(
     second: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = {"room": False}
-    monkeypatch.setattr("romul_slurm.room.has_room", lambda directory, size: free["room"])
-    monkeypatch.setattr("romul_slurm.room._PAUSE_S", 0.0)
+    monkeypatch.setattr("romul_slurm.outage.takes", lambda directory, size: free["room"])
+    monkeypatch.setattr("romul_slurm.outage._PAUSE_S", 0.0)
     attempt = second.letters("1.1.0")[-1].attempt
     second.say("1.1.0", Report(attempt, "full", 0.0, 0.0, error="OSError: No space left"))
     second.tick()
     second.tick()
     assert second.letters("1.1.0")[-1].attempt == attempt
-    assert len(second.notes("No step is begun until there is room")) == 1
+    assert len(second.notes("No step is begun until the disk")) == 1
     free["room"] = True
-    monkeypatch.setattr(second.turning._room, "_at", 0.0)
+    monkeypatch.setattr(second.turning._outage, "_at", 0.0)
     second.tick()
     assert second.letters("1.1.0")[-1].attempt != attempt
     step = second.state.open[second.letters("1.1.0")[-1].member]
     assert (step.failures, step.losses) == (0, 0)
+
+
+def test_a_failing_disk_is_waited_for_and_then_counts_like_a_lost_worker(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romul_slurm.outage._PAUSE_S", 0.0)
+    first = second.letters("1.1.0")[-1]
+    second.say("1.1.0", Report(first.attempt, "disk", 0.0, 0.0, error="OSError: I/O error"))
+    second.tick()
+    second.tick()
+    again = second.letters("1.1.0")[-1]
+    assert (again.attempt != first.attempt, again.parent) == (True, first.parent)
+    step = second.state.open[again.member]
+    assert (step.failures, step.losses) == (0, 1)
+
+
+def test_what_the_disk_did_not_let_go_is_dropped_later(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is moved to trash/ when the disk answers again, and nothing new before that."""
+    attempt = second.letters("1.1.0")[-1]
+    made = second.store.root / second.store.attempt(attempt.member, attempt.age, attempt.attempt)
+    (made / "checkpoint.tmp").mkdir(parents=True)
+    second.say("1.1.0", Report(attempt.attempt, "failed", 0.0, 0.0, error="ValueError"))
+    second.tick()
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", _fails)
+        second.tick()
+        second.tick()
+    assert (made / "checkpoint.tmp").exists()
+    second.tick()
+    assert not (made / "checkpoint.tmp").exists()
+
+
+def _fails(*arguments: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_mailbox_that_cannot_be_read_ends_nothing(bench: Bench) -> None:

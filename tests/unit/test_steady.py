@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from romul_slurm import controller, crew, ledger, mailroom, recruiter, retention, room
+from romul_slurm import controller, crew, ledger, mailroom, outage, recruiter, retention
 from romul_slurm.records import Alive, Progress
 from romul_slurm.state import WorkerState
 from tests.unit.bench_population import Bench
@@ -56,7 +56,7 @@ def test_100_000_turns_leave_memory_and_open_files_flat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    for module in (controller, crew, ledger, mailroom, recruiter, retention, room):
+    for module in (controller, crew, ledger, mailroom, recruiter, retention, outage):
         monkeypatch.setattr(module, "time", clock)
     bench = Weeks(tmp_path / "population", clock)
     for _ in range(TURNS // 5):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -456,3 +458,53 @@ def test_metrics_are_numbers_and_the_last_one_of_a_name_counts() -> None:
 def test_importing_it_does_not_import_torch() -> None:
     code = "import sys, romul_slurm.step; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- a disk that does not take it ----------------------------------------------------------------
+
+
+def reluctant(monkeypatch: pytest.MonkeyPatch, number: int, times: int) -> None:
+    """Let the next calls of fsync fail, so many of them."""
+    real, left = os.fsync, iter(range(times))
+
+    def fsync(fd: int) -> None:
+        if next(left, None) is not None:
+            raise OSError(number, os.strerror(number))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_save_waits_while_the_disk_does_not_take_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    link = FakeLink(patience=5)
+    reluctant(monkeypatch, number, 3)
+    Step(home=home, link=link).save({"x": 1})
+    finish(home)
+    assert Step(parent=home / "checkpoint").load() == {"x": 1}
+    assert [what for what, why in link.heard] == ["blocked"] * 3
+    assert str(home / "checkpoint.tmp" / "state.pt") in link.heard[0][1]
+
+
+def test_save_gives_up_when_there_is_no_patience_left_and_leaves_nothing_half(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reluctant(monkeypatch, errno.ENOSPC, 9)
+    with pytest.raises(OSError, match="No space left"):
+        Step(home=home, link=FakeLink(patience=2)).save({"x": 1})
+    assert not list((home / "checkpoint.tmp").iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_training_goes_on_without_a_partial_checkpoint_that_the_disk_does_not_take(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    link = FakeLink()
+    step = Step(home=home, link=link, checkpoint_every_s=0, interval=2)
+    reluctant(monkeypatch, number, 1)
+    for _ in step.epochs():
+        step.checkpoint(lambda: {"x": 1})
+    assert [event[0] for event in link.heard] == ["blocked", "progress", "saved", "progress"]
+    assert sorted(p.name for p in home.iterdir()) == ["partial-1"]
