@@ -19,7 +19,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from romul_slurm.algorithms import Pbt, Random, Romul
+from romul_slurm.algorithms import Constant, De, Grid, Manual, Pbt, Random, Romul
 from romul_slurm.clusters import Inline, Local, Slurm
 from romul_slurm.clusters.base import check_number
 from romul_slurm.errors import ConfigError
@@ -42,6 +42,8 @@ class PopulationConfig:
 
     Attributes:
         members: number of members.
+        replicates: a member is trained so many times at each step, from the same parent, with the
+            same hyperparameters and other seeds; its score is their mean.
         steps: number of PBT steps each member is trained for; may be raised later.
         interval: length of a step in the task's own unit (epochs, say).
         synchronous: all members finish an age before any goes on; decisions then depend on
@@ -60,6 +62,7 @@ class PopulationConfig:
     """
 
     members: int = 8
+    replicates: int = 1
     steps: int = 20
     interval: int = 1
     synchronous: bool = False
@@ -141,7 +144,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="population_schema", node=Config)
     groups: dict[str, tuple[type, ...]] = {
-        "algorithm": (Romul, Pbt, Random),
+        "algorithm": (Romul, Pbt, De, Random, Grid, Constant, Manual),
         "cluster": (Local, Inline, Slurm),
     }
     for group, classes in groups.items():

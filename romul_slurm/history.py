@@ -49,6 +49,7 @@ class History:
         self.steps = steps
         self.seed = seed
         self._results: list[list[Result]] = [[] for _ in range(members)]
+        self._best: list[list[Result]] = [[] for _ in range(members)]
 
     def add(self, member: int, result: Result) -> None:
         """Append the result that makes a member one step older."""
@@ -62,6 +63,18 @@ class History:
         """Return a member's result at an age, None if it is not there (yet)."""
         results = self._results[member]
         return results[age - 1] if 1 <= age <= len(results) else None
+
+    def best(self, member: int, age: int) -> Result | None:
+        """Return a member's best result up to an age, the latest of equal ones; None without any.
+
+        It may be called at every step: each result is looked at once.
+        """
+        results, best = self._results[member], self._best[member]
+        for result in results[len(best) :]:
+            worse = best and result.score < best[-1].score
+            best.append(best[-1] if worse else result)
+        age = min(age, len(best))
+        return best[age - 1] if age >= 1 else None
 
     def at(self, age: int) -> dict[int, Result]:
         """Return the results at an age of all members that have one, by member."""

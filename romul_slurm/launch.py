@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Algorithm
@@ -59,8 +60,8 @@ class Population:
     def new_state(self) -> State:
         """Return the state of a population in which nothing happened yet."""
         s = self.settings
-        history = History(self.space, s.members, s.steps, self.config.seed)
-        return State(history, self.store, self.minimize)
+        history = History(self.space, s.members * s.replicates, s.steps, self.config.seed)
+        return State(history, self.store, self.minimize, s.replicates)
 
 
 def prepare(config: DictConfig) -> Population:
@@ -74,16 +75,29 @@ def prepare(config: DictConfig) -> Population:
     settings.check()
     if config.seed < 0:
         raise ConfigError(f"seed must be at least 0, got {config.seed}")
-    space: Any = OmegaConf.to_container(config.task.space, resolve=True)
-    algorithm = _make(config.algorithm, Algorithm, "algorithm")
+    plain: Any = OmegaConf.to_container(config.task.space, resolve=True)
+    space = Space.parse(plain)
+    config, algorithm = _resolved(config, space)
     cluster = _make(config.cluster, Cluster, "cluster")
     name = population_name(config, type(algorithm).__name__.lower())
     population = Population(
-        Store(Path(config.dir) / name), config, Space.parse(space), algorithm, cluster, settings
+        Store(Path(config.dir) / name), config, space, algorithm, cluster, settings
     )
     algorithm.check(population.space, settings.members, settings.steps)
     cluster.check()
     return population
+
+
+def _resolved(config: DictConfig, space: Space) -> tuple[DictConfig, Algorithm]:
+    """Return the algorithm, and the configuration with what the algorithm has read from files."""
+    algorithm: Algorithm = _make(config.algorithm, Algorithm, "algorithm")
+    options = algorithm.resolved(space)
+    if not options:
+        return config, algorithm
+    config = copy.deepcopy(config)
+    with open_dict(config.algorithm):
+        config.algorithm.update(options)
+    return config, _make(config.algorithm, Algorithm, "algorithm")
 
 
 def _make(config: DictConfig, kind: type, what: str) -> Any:

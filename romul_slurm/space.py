@@ -42,6 +42,11 @@ class Space:
             (i, len(h.choices)) for i, h in enumerate(self.free) if isinstance(h, Categorical)
         ]
 
+    @property
+    def by_condition(self) -> tuple[Hyperparameter, ...]:
+        """All hyperparameters, each after those its condition names."""
+        return tuple(self._order)
+
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Space:
         """Read a space from plain dicts and scalars; a scalar is a constant.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from romul_slurm.errors import ConfigError
 from romul_slurm.history import WORST, History, NextStep
 from romul_slurm.space import Space
 
@@ -15,6 +18,17 @@ class Algorithm(ABC):
     the same answer. It may look only at results of ages up to the member's own, which makes its
     decisions independent of timing when the population is synchronous.
     """
+
+    def resolved(self, space: Space) -> Mapping[str, Any]:
+        """Return options to be written down in place of those given.
+
+        For options that refer to something that may change, such as a file: what they return is
+        part of the population's configuration, and the algorithm is made anew from it.
+
+        Raises:
+            ConfigError: if what is referred to cannot be used.
+        """
+        return {}
 
     def check(self, space: Space, members: int, steps: int) -> None:  # noqa: B027
         """Raise `ConfigError` if the algorithm cannot run such a population."""
@@ -52,3 +66,9 @@ def first_step(history: History, member: int) -> NextStep:
 def better(score: float, than: float) -> bool:
     """Whether a score is better than another; nothing is better than itself."""
     return score > than and score > WORST
+
+
+def check_choice(key: str, value: str, valid: Sequence[str]) -> None:
+    """Raise `ConfigError` if a value is not one of the valid ones."""
+    if value not in valid:
+        raise ConfigError(f"{key} must be one of {', '.join(valid)}, got {value}")

@@ -1,6 +1,7 @@
-"""Population Based Training: exploit by truncation selection, explore by perturbation.
+"""Population Based Training: poor members copy better ones (exploit), then change (explore).
 
-Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017.
+Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017, arXiv 1711.09846:
+algorithm 1, sections 3.2 and 4, appendix A.
 """
 
 from __future__ import annotations
@@ -10,37 +11,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from romul_slurm.algorithms.base import Algorithm, better, first_step
+from romul_slurm.algorithms.base import Algorithm, check_choice, first_step
+from romul_slurm.algorithms.selection import Results, tournament, truncation, ttest
 from romul_slurm.errors import ConfigError
-from romul_slurm.history import History, NextStep, Result
-from romul_slurm.space import Point, Space
+from romul_slurm.history import History, NextStep
+from romul_slurm.space import Hyperparameter, Point, Space
 
 
 @dataclass(frozen=True)
 class Pbt(Algorithm):
-    """A member in the bottom `fraction` continues from a random one of the top `fraction`.
+    """Every `interval` steps a member may copy another one, and then changes what it copied.
 
     Attributes:
         interval: a member is compared every so many steps.
-        fraction: the part of the population that is replaced, and that replaces it.
-        perturb: a value is multiplied or, with equal chance, divided by this factor (1.25 gives
-            the paper's x 0.8 or x 1.25).
-        resample: the chance that a hyperparameter is drawn anew instead.
-
-    Scores are compared at the same age only, so a member that is ahead is not mistaken for a
-    better one; when it asks, a fast member may find few others of its age.
+        burn_in: no member is compared before this age.
+        selection: `truncation`: a member in the bottom `fraction` copies a random one of the top
+            `fraction`; `ttest`: it draws another one, and copies it if its last scores are
+            significantly higher; `tournament`: it draws another one, and copies it if it is better.
+        fraction: of truncation: the part of the population that copies, and that is copied.
+        window: of ttest: how many scores are compared, those of the lineage of the weights.
+        significance: of ttest: of Welch's two-sided t-test.
+        copy: `both` weights and hyperparameters, only the `weights`, or only the `hyperparameters`.
+        explore: `perturb` every hyperparameter, `resample` each with probability `resample`, or
+            `both`: what is not resampled is perturbed.
+        perturb: a value is multiplied or, with equal chance, divided by this factor.
+        resample: the chance that a hyperparameter is drawn anew.
     """
 
     interval: int = 1
+    burn_in: int = 0
+    selection: str = "truncation"
     fraction: float = 0.2
+    window: int = 10
+    significance: float = 0.05
+    copy: str = "both"
+    explore: str = "both"
     perturb: float = 1.25
     resample: float = 0.25
 
     def check(self, space: Space, members: int, steps: int) -> None:
-        if self.interval < 1:
-            raise ConfigError(f"algorithm.interval must be at least 1, got {self.interval}")
+        check_choice("algorithm.selection", self.selection, ("truncation", "ttest", "tournament"))
+        check_choice("algorithm.copy", self.copy, ("both", "weights", "hyperparameters"))
+        check_choice("algorithm.explore", self.explore, ("both", "perturb", "resample"))
+        for name, least in {"interval": 1, "burn_in": 0, "window": 2}.items():
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"algorithm.{name} must be at least {least}, got {getattr(self, name)}"
+                )
         if not 0 < self.fraction <= 0.5:
             raise ConfigError(f"algorithm.fraction must be in (0, 0.5], got {self.fraction}")
+        if not 0 < self.significance < 1:
+            raise ConfigError(f"algorithm.significance must be in (0, 1), got {self.significance}")
         if not 1 < self.perturb < math.inf:
             raise ConfigError(f"algorithm.perturb must be above 1, got {self.perturb}")
         if not 0 <= self.resample <= 1:
@@ -50,32 +71,40 @@ class Pbt(Algorithm):
         results = history.at(age)
         if member not in results:
             return first_step(history, member)
-        own = results[member]
-        if age % self.interval:
-            return NextStep(member, own.point)
-        ranked = sorted(results, key=lambda m: (results[m].score, -m))
-        size = self._truncation(len(ranked), history.members)
-        if member not in ranked[:size]:
-            return NextStep(member, own.point)
+        own = results[member].point
+        if age % self.interval or age < self.burn_in:
+            return NextStep(member, own)
         rng = history.rng(member, age, 0)
-        parent = ranked[-1 - int(rng.integers(size))]
-        if not better(results[parent].score, own.score):
-            return NextStep(member, own.point)
-        return NextStep(parent, self._explore(history.space, results[parent], rng))
+        other = self._select(history, results, member, age, rng)
+        if other is None:
+            return NextStep(member, own)
+        base = own if self.copy == "weights" else results[other].point
+        parent = member if self.copy == "hyperparameters" else other
+        return NextStep(parent, self._explore(history.space, base, rng))
 
-    def _truncation(self, ranked: int, members: int) -> int:
-        """Return how many of those ranked are replaced; never both replaced and replacing."""
-        size = round(self.fraction * ranked)
-        if ranked == members:  # in a small population at least one, once all can be compared
-            size = max(size, 1)
-        return min(size, ranked // 2)
+    def _select(
+        self,
+        history: History,
+        results: Results,
+        member: int,
+        age: int,
+        rng: np.random.Generator,
+    ) -> int | None:
+        """Return whom a member copies, None if nobody."""
+        if self.selection == "truncation":
+            return truncation(history, results, member, self.fraction, rng)
+        if self.selection == "tournament":
+            return tournament(results, member, rng)
+        return ttest(history, results, member, age, self.window, self.significance, rng)
 
-    def _explore(self, space: Space, parent: Result, rng: np.random.Generator) -> Point:
-        point = []
-        for h, coordinate in zip(space.free, parent.point, strict=True):
-            if rng.random() < self.resample:
-                point.append(h.sample(rng))
-            else:
-                factor = self.perturb if rng.random() < 0.5 else 1 / self.perturb
-                point.append(h.perturb(coordinate, factor))
-        return space.keep_absent(point, parent.point)
+    def _explore(self, space: Space, base: Point, rng: np.random.Generator) -> Point:
+        point = [self._changed(h, c, rng) for h, c in zip(space.free, base, strict=True)]
+        return space.keep_absent(point, base)
+
+    def _changed(self, h: Hyperparameter, coordinate: float, rng: np.random.Generator) -> float:
+        if self.explore != "perturb" and rng.random() < self.resample:
+            return h.sample(rng)
+        if self.explore == "resample":
+            return coordinate
+        # as often up as down on the scale of the factor, so that there is no drift
+        return h.perturb(coordinate, self.perturb if rng.random() < 0.5 else 1 / self.perturb)
