@@ -24,6 +24,7 @@ from romul_slurm.status import controller_silence, is_deciding, read_status
 from romul_slurm.store import Store
 
 _DOCTOR = "Say what this machine or cluster offers, and what to do about it."
+_BENCH = "Compare algorithms on simulated toy problems, to see which one to pick."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,8 +77,42 @@ def _parser() -> argparse.ArgumentParser:
         "--dir", type=Path, default=Path("outputs"), help="where populations are to be"
     )
     doctor.set_defaults(command=_doctor)
+    _add_bench(commands.add_parser("bench", help=_BENCH, description=_BENCH))
     add("work", _work, "Join a running population with one more worker, in this terminal.")
     return parser
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("--toys", nargs="+", metavar="TOY", help="names or patterns; default: all")
+    bench.add_argument(
+        "--algorithms",
+        nargs="+",
+        metavar="ALGORITHM",
+        help="such as romul, pbt:interval=5,fraction=0.3 or mymodule.MyAlgorithm",
+    )
+    bench.add_argument("--seeds", type=int, default=60, metavar="N", help="default: 60")
+    bench.add_argument(
+        "--set",
+        choices=("judging", "choosing", "all"),
+        default="judging",
+        help="problems and seeds to judge by (default), or those to choose settings with",
+    )
+    bench.add_argument(
+        "--async",
+        dest="async_",
+        choices=("none", "full", "half", "both"),
+        default="full",
+        help="asynchronous runs too, with as many workers as members (default) or half as many",
+    )
+    bench.add_argument("--processes", type=int, metavar="N", help="default: one for each processor")
+    bench.add_argument("--json", action="store_true", help="print JSON, every outcome in it")
+    bench.set_defaults(command=_bench)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from romul_slurm.bench.command import bench
+
+    bench(options)
 
 
 def _status(options: argparse.Namespace) -> None:

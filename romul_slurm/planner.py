@@ -16,6 +16,7 @@ from romul_slurm.config import PopulationConfig
 from romul_slurm.history import NextStep
 from romul_slurm.records import Assign, Assigned, Decision, JournalRecord, MemberEnded, Note
 from romul_slurm.state import Attempt, OpenStep, State
+from romul_slurm.turns import may_start
 
 
 @dataclass
@@ -105,8 +106,8 @@ class Planner:
         """Return those of them that are not too far ahead."""
         candidates, history = self._candidates(), self._state.history
         lead = 0 if self._settings.synchronous else self._settings.max_lead
-        limit = lead + min((history.age(m) for m in self._state.runnable()), default=0)
-        return [m for m in candidates if history.age(m) <= limit]
+        ages = {m: history.age(m) for m in self._state.runnable()}
+        return may_start(ages, candidates, lead)
 
     def _retries(self, member: int) -> int:
         step = self._state.open.get(member)

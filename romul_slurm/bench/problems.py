@@ -7,6 +7,7 @@ for each step, so that two algorithms that are given the same seed meet the same
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -56,8 +57,7 @@ class Rosenbrock(Problem):
     def train(
         self, values: Values, state: State | None, age: int, noise: Noise
     ) -> tuple[State, float]:
-        x = [*values.values()]
-        pairs = zip(x, x[1:], strict=False)
+        pairs = itertools.pairwise(values.values())
         return [], -sum((1 - a) ** 2 + 100 * (b - a * a) ** 2 for a, b in pairs)
 
 
@@ -133,10 +133,10 @@ class Deceptive(Problem):
 
 @dataclass(frozen=True)
 class Moving(Problem):
-    """An optimum on a circle around the middle of the square, once round in `period` steps.
+    """An optimum that swings around the middle of every range, once in `period` steps.
 
-    No state, so that nothing but the hyperparameters of the moment counts.
-    score = -|(x, y) - optimum|^2, the best being 0.
+    That of the k-th hyperparameter is 0.5 + radius cos(2 pi age / period + k pi / 2). No state, so
+    that nothing but the hyperparameters of the moment counts. score = -|x - optimum|^2, at best 0.
     """
 
     period: float
@@ -145,10 +145,11 @@ class Moving(Problem):
     def train(
         self, values: Values, state: State | None, age: int, noise: Noise
     ) -> tuple[State, float]:
-        angle = 2 * math.pi * age / self.period
-        x = values["x"] - 0.5 - self.radius * math.cos(angle)
-        y = values["y"] - 0.5 - self.radius * math.sin(angle)
-        return [], -(x * x + y * y)
+        off = 0.0
+        for k, x in enumerate(values.values()):
+            angle = 2 * math.pi * (age / self.period + k / 4)
+            off += (x - 0.5 - self.radius * math.cos(angle)) ** 2
+        return [], -off
 
 
 @dataclass(frozen=True)

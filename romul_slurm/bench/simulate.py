@@ -7,6 +7,7 @@ history.
 from __future__ import annotations
 
 import heapq
+import math
 
 import numpy as np
 
@@ -29,7 +30,8 @@ class Simulation:
     def __init__(self, algorithm: Algorithm, toy: Toy, seed: int):
         self.toy = toy
         self.history = History(toy.space, toy.members, toy.steps, seed)
-        self.ended: set[int] = set()
+        self.ages = dict.fromkeys(range(toy.members), 0)
+        """Those of the members that have steps left."""
         self._algorithm = algorithm
         self._states: list[list[State]] = [[] for _ in range(toy.members)]
         # five numbers: `History.rng` takes four, and trailing zeros make no difference to numpy
@@ -46,7 +48,7 @@ class Simulation:
         age = self.history.age(member)
         step = self._algorithm.next_step(self.history, member, age)
         if step is None:
-            self.ended.add(member)
+            del self.ages[member]
         elif step.parent is not None and len(self._states[step.parent]) < age:
             raise ConfigError(
                 f"{type(self._algorithm).__name__} continues member {step.parent} at age {age}, "
@@ -61,19 +63,17 @@ class Simulation:
         values = self.toy.space.values(step.point)
         state, score = self.toy.problem.train(values, state, age, self._noise[age][member])
         self._states[member].append(state)
-        score = score if np.isfinite(score) else WORST
+        score = score if math.isfinite(score) else WORST
         self.history.add(member, Result(score, step.point, step.parent))
+        self.ages[member] += 1
+        if self.ages[member] == self.toy.steps:
+            del self.ages[member]
 
     def duration(self, member: int, step: NextStep) -> float:
         """Return how long a step takes: by luck, and by its first number's coordinate."""
-        luck: float = self._luck[self.history.age(member)][member]
+        luck: float = self._luck[self.ages[member]][member]
         slow = 0.5 if self._slowing is None else step.point[self._slowing]
-        return luck * RATIO ** (slow - 0.5)
-
-    def runnable(self) -> dict[int, int]:
-        """Return the ages of the members that have steps left."""
-        ages = {m: self.history.age(m) for m in range(self.toy.members) if m not in self.ended}
-        return {m: age for m, age in ages.items() if age < self.toy.steps}
+        return luck * math.pow(RATIO, slow - 0.5)
 
     def outcome(self) -> float:
         """Return the regret or score of the member that is the best by its own last score.
@@ -110,8 +110,8 @@ def simulate(algorithm: Algorithm, toy: Toy, seed: int, workers: int | None = No
 
 def _synchronously(simulation: Simulation) -> None:
     """Let all members take a step, then all the next one."""
-    while members := [*simulation.runnable()]:
-        for member in members:
+    while simulation.ages:
+        for member in [*simulation.ages]:
             step = simulation.decide(member)
             if step is not None:
                 simulation.train(member, step)
@@ -120,20 +120,19 @@ def _synchronously(simulation: Simulation) -> None:
 def _asynchronously(simulation: Simulation, workers: int, max_lead: int = 1) -> None:
     """Give every free worker the step that a controller would give it."""
     training: list[tuple[float, int, NextStep]] = []
-    now = 0.0
+    free, ages, now = {*simulation.ages}, simulation.ages, 0.0
     while True:
-        busy = {member for _, member, _ in training}
         while len(training) < workers:
-            ages = simulation.runnable()
-            member = furthest_behind(ages, ages.keys() - busy, max_lead)
+            member = furthest_behind(ages, free & ages.keys(), max_lead)
             if member is None:
                 break
             step = simulation.decide(member)
             if step is not None:
-                busy.add(member)
+                free.remove(member)
                 end = now + simulation.duration(member, step)
                 heapq.heappush(training, (end, member, step))
         if not training:
             return
         now, member, step = heapq.heappop(training)
         simulation.train(member, step)
+        free.add(member)

@@ -48,8 +48,13 @@ class Toy:
         return score if self.best is None else self.best - score
 
 
-def _square(low: float = 0.0, high: float = 1.0) -> Space:
-    return Space([Float("x", low, high), Float("y", low, high)])
+def _unit(*names: str) -> Space:
+    return Space([Float(name, 0, 1) for name in names])
+
+
+def _moving(dimensions: int, members: int, steps: int, **options: float) -> Toy:
+    space = _unit(*(f"x{i}" for i in range(dimensions)))
+    return Toy(Moving(**options), space, members, steps, best=0.0)
 
 
 def _deceptive(c: float, steps: int = 50) -> Toy:
@@ -57,7 +62,7 @@ def _deceptive(c: float, steps: int = 50) -> Toy:
 
 
 def _surrogate(rates: int, **options: float) -> Toy:
-    space = Space([Float(f"h{i}", 0, 1) for i in range(rates)])
+    space = _unit(*(f"h{i}" for i in range(rates)))
     return Toy(Surrogate(**options), space, 8, 60, best=1.2)
 
 
@@ -94,10 +99,10 @@ _JUDGING = {
     "deceptive-0.1": _deceptive(0.1),
     "deceptive-0.1-long": _deceptive(0.1, 100),
     "deceptive-0.4": _deceptive(0.4),
-    "moving": Toy(Moving(60), _square(), 16, 60, best=0.0),
+    "moving": _moving(4, 16, 60, period=60),
     "triangle": _learning_rate(Triangle(), 8, 50, None),
     "mixed": _mixed(),
-    "noisy-score": Toy(NoisyScore(60, 0.2), _square(), 16, 60, best=1.0),
+    "noisy-score": Toy(NoisyScore(60, 0.2), _unit("x", "y"), 16, 60, best=1.0),
 }
 
 _CHOOSING = {
@@ -109,11 +114,11 @@ _CHOOSING = {
     "deceptive-0.3": _deceptive(0.3),
     "deceptive-0.15": _deceptive(0.15, 60),
     "deceptive-0.07-long": _deceptive(0.07, 120),
-    "moving-fast": Toy(Moving(35, 0.3), _square(), 12, 70, best=0.0),
-    "moving-slow": Toy(Moving(150, 0.45), _square(), 20, 50, best=0.0),
+    "moving-fast": _moving(3, 12, 70, period=35, radius=0.3),
+    "moving-slow": _moving(5, 20, 50, period=150, radius=0.3),
     "triangle-early": _learning_rate(Triangle(60, 0.006, 1.5, 5), 10, 40, None),
     "mixed-shallow": _mixed(40, best_layers=2, drop=1.5),
-    "noisy-score-short": Toy(NoisyScore(40, 0.12), _square(), 12, 40, best=1.0),
+    "noisy-score-short": Toy(NoisyScore(40, 0.12), _unit("x", "y"), 12, 40, best=1.0),
 }
 
 SETS: Mapping[str, Mapping[str, Toy]] = {"judging": _JUDGING, "choosing": _CHOOSING}
