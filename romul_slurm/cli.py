@@ -105,7 +105,9 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
         help="asynchronous runs too, with as many workers as members (default) or half as many",
     )
     bench.add_argument("--processes", type=int, metavar="N", help="default: one for each processor")
-    bench.add_argument("--json", action="store_true", help="print JSON, every outcome in it")
+    form = bench.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON, every outcome in it")
+    form.add_argument("--markdown", action="store_true", help="print tables for a page")
     bench.set_defaults(command=_bench)
 
 
@@ -178,6 +180,9 @@ def _best(options: argparse.Namespace) -> None:
         return
     print(f"checkpoint  {best['path']}")
     print(f"score       {_short(best['score'])} (member {best['member']}, age {best['age']})")
+    if best["standard_error"] is not None:
+        error, count = _short(best["standard_error"]), len(best["scores"])
+        print(f"            is a mean over {count} seeds; its standard error is {error}")
     for name, value in best["metrics"].items():
         print(f"{name:<20} {_short(value)}")
     print("schedule (from age, member, hyperparameters)")

@@ -44,6 +44,8 @@ class PopulationConfig:
         members: number of members.
         replicates: a member is trained so many times at each step, from the same parent, with the
             same hyperparameters and other seeds; its score is their mean.
+        evaluations: at the end, the best result's last step is trained so many times more, with
+            other seeds; `romul best` reports their mean.
         steps: number of PBT steps each member is trained for; may be raised later.
         interval: length of a step in the task's own unit (epochs, say).
         synchronous: all members finish an age before any goes on; decisions then depend on
@@ -63,6 +65,7 @@ class PopulationConfig:
 
     members: int = 8
     replicates: int = 1
+    evaluations: int = 0
     steps: int = 20
     interval: int = 1
     synchronous: bool = False
@@ -78,15 +81,23 @@ class PopulationConfig:
 
     def check(self) -> None:
         """Raise `ConfigError` naming the key, its value and what would be valid."""
-        for name, low in {"members": 1, "steps": 1, "interval": 1}.items():
+        for name, low in {"members": 1, "replicates": 1, "steps": 1, "interval": 1}.items():
             check_number(f"population.{name}", getattr(self, name), low)
-        for name in ("max_lead", "max_retries", "max_losses", "max_restarts", "checkpoint_every_s"):
+        for name in (
+            "evaluations",
+            "max_lead",
+            "max_retries",
+            "max_losses",
+            "max_restarts",
+            "checkpoint_every_s",
+        ):
             check_number(f"population.{name}", getattr(self, name), 0)
         for name in ("stall_timeout_s", "log_limit_mb"):
             check_number(f"population.{name}", getattr(self, name), above=0)
-        if self.members > _MAX_MEMBERS:
+        if self.members * self.replicates > _MAX_MEMBERS:
             raise ConfigError(
-                f"population.members must be at most {_MAX_MEMBERS}, got {self.members}"
+                f"population.members times population.replicates must be at most {_MAX_MEMBERS}, "
+                f"got {self.members} x {self.replicates}"
             )
         if self.target is not None and not math.isfinite(self.target):
             raise ConfigError(f"population.target must be a finite number, got {self.target}")
@@ -206,6 +217,7 @@ def _is_unicode(text: str) -> bool:
 
 _FREE_POPULATION_KEYS = {
     "steps",
+    "evaluations",
     "max_retries",
     "max_losses",
     "max_restarts",

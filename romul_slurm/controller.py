@@ -45,7 +45,7 @@ from romul_slurm.records import (
     Stopped,
     Unfinished,
 )
-from romul_slurm.retention import Retention
+from romul_slurm.retention import Retention, droppable, needed
 from romul_slurm.state import Attempt, State, WorkerState
 from romul_slurm.store import Store
 
@@ -279,7 +279,7 @@ class Controller:
             self._begin_closing("failed", self._crew.failure)
         elif self.state.all_failed():
             self._begin_closing("failed", "every member kept failing")
-        elif not self.state.runnable():
+        elif not self.state.runnable() and not self.state.repetitions():
             self._begin_closing("done")
         elif target is not None and self.state.reaches(target):
             self._begin_closing("target", f"a score reached population.target={target:g}")
@@ -307,7 +307,7 @@ class Controller:
         self._crew.dismiss_all(closing.reason)
         if not self.state.workers:
             self._sweep()
-            if not self._retention.busy and not self.state.droppable():
+            if not self._retention.busy and not droppable(self.state):
                 self._ledger.record(closing)
         elif closing.reason == "stopped":
             pass  # they save, however long that takes
@@ -318,11 +318,11 @@ class Controller:
         """Once nobody works: find what attempts left that no counted journal knows of."""
         if self.state.strays and not self._swept:
             self._swept = True
-            self.state.leftovers += self._retention.strays(self.state.needed())
+            self.state.leftovers += self._retention.strays(needed(self.state))
 
     def _drop(self) -> None:
         """Announce what nothing needs any more, once the last batch is out of the way."""
-        paths = [] if self._retention.busy else self.state.droppable()
+        paths = [] if self._retention.busy else droppable(self.state)
         if paths:
             self._ledger.record(Dropped(paths))
             self._retention.announced(paths)

@@ -117,7 +117,7 @@ class Crew:
         # who has nothing to do now may have later, unless there are fewer members than workers
         here = self._present()
         free = [w for w in here if w.attempt is None]
-        useless = len(here) - len(self._state.runnable())
+        useless = len(here) - max(steps, len(self._state.runnable()))
         self._let_go(free, useless, "no step is left for this worker")
 
     def _present(self) -> list[WorkerState]:

@@ -61,7 +61,7 @@ class Population:
         """Return the state of a population in which nothing happened yet."""
         s = self.settings
         history = History(self.space, s.members * s.replicates, s.steps, self.config.seed)
-        return State(history, self.store, self.minimize, s.replicates)
+        return State(history, self.store, self.minimize, s.replicates, s.evaluations)
 
 
 def prepare(config: DictConfig) -> Population:

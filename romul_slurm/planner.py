@@ -64,7 +64,7 @@ class Planner:
 
     def ready(self) -> int:
         """Return how many steps wait for a worker now."""
-        return len(self._may_go_on())
+        return len(self._may_go_on() or self._repetitions())
 
     def plan(self) -> Plan:
         """Return what a free worker should do."""
@@ -74,7 +74,7 @@ class Planner:
             return Plan(member=step.member, age=step.age, retries=step.retries, resume=step.resume)
         members = self._may_go_on()
         if not members:
-            return Plan()
+            return self._repeat()
         member = min(members, key=lambda m: (self._state.history.age(m), self._retries(m), m))
         step_ = self._state.open.get(member)
         return self._decide(member) if step_ is None else self._restart(step_)
@@ -107,7 +107,8 @@ class Planner:
         candidates, history = self._candidates(), self._state.history
         lead = 0 if self._settings.synchronous else self._settings.max_lead
         ages = {m: history.age(m) for m in self._state.runnable()}
-        return may_start(ages, candidates, lead)
+        near = may_start(ages, candidates, lead)
+        return [m for m in near if self._state.replicates.may_go_on(m)]
 
     def _retries(self, member: int) -> int:
         step = self._state.open.get(member)
@@ -125,12 +126,53 @@ class Planner:
 
     def _decide(self, member: int) -> Plan:
         age = self._state.history.age(member)
-        step = self._algorithm.next_step(self._state.history, member, age)
+        replicates = self._state.replicates
+        step = self._shared(member, age) or self._algorithm.next_step(
+            replicates.seen, replicates.group(member), age
+        )
         if step is None:
             return Plan([MemberEnded(member, age, "algorithm")], again=True)
-        if step.parent is not None and (step.parent, age) not in self._state.checkpoints:
+        if step.parent is not None and self._source(step.parent, age) is None:
             return self._new_decision(member, age, 1)
         return self._plan(member, age, step, 0)
+
+    def _repetitions(self) -> list[int]:
+        """Return the repetitions of the best result that nobody is at."""
+        steps = self._state.open
+        return [n for n in self._state.repetitions() if n not in steps or steps[n].live is None]
+
+    def _repeat(self) -> Plan:
+        """Plan the best result's last step once more, with another seed."""
+        state, numbers = self._state, self._repetitions()
+        if not numbers:
+            return Plan()
+        if numbers[0] in state.open:  # and it is not worth another attempt
+            step = state.open[numbers[0]]
+            return Plan([MemberEnded(step.member, step.age, "failed")], again=True)
+        assert state.best is not None
+        member, age = state.best
+        row = state.rows[member][age - 1]
+        decision = Decision(row.parent, state.history.space.values(row.point), row.point)
+        return Plan(member=numbers[0], age=age - 1, decision=decision)
+
+    def _shared(self, member: int, age: int) -> NextStep | None:
+        """Return what was decided for another replicate of the member, if anything was."""
+        state, replicates = self._state, self._state.replicates
+        for other in replicates.of(replicates.group(member)):
+            step = state.open.get(other)
+            if len(state.rows[other]) > age:
+                parent, point = state.rows[other][age].parent, state.rows[other][age].point
+            elif step is not None and other != member:
+                parent, point = step.decision.parent, step.decision.point
+            else:
+                continue
+            return NextStep(None if parent is None else replicates.group(parent), point)
+        return None
+
+    def _source(self, group: int, age: int) -> int | None:
+        """Return whose checkpoint stands for that of all replicates; None if none is left."""
+        members = self._state.replicates.of(group)
+        return next((m for m in members if (m, age) in self._state.checkpoints), None)
 
     def _restart(self, step: OpenStep) -> Plan:
         """Plan for a member whose step failed for good, or whose parent was lost."""
@@ -158,16 +200,17 @@ class Planner:
         return there <= failing | state.restarted
 
     def _new_decision(self, member: int, age: int, retries: int) -> Plan:
-        state = self._state
-        usable = [m for m in range(state.history.members) if (m, age) in state.checkpoints]
+        seen, group = self._state.replicates.seen, self._state.replicates.group(member)
+        usable = [g for g in seen.at(age) if self._source(g, age) is not None]
         if age > 0 and not usable:
             return Plan(failure=f"no checkpoint of age {age} is left to continue member {member}")
-        step = self._algorithm.restart(state.history, member, age, retries, usable)
+        step = self._algorithm.restart(seen, group, age, retries, usable)
         return self._plan(member, age, step, retries)
 
     def _plan(self, member: int, age: int, step: NextStep, retries: int) -> Plan:
         values = self._state.history.space.values(step.point)
-        decision = Decision(step.parent, values, step.point)
+        parent = None if step.parent is None else self._source(step.parent, age)
+        decision = Decision(parent, values, step.point)
         return Plan(member=member, age=age, retries=retries, decision=decision)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from romul_slurm.errors import CheckpointDamaged, StoreError
+from romul_slurm.estimate import best_estimate
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
 from romul_slurm.manifest import verify
@@ -29,11 +30,13 @@ def read_state(directory: Path) -> State:
     try:
         space = Space.parse(config["task"]["space"])
         population = config["population"]
-        history = History(space, population["members"], population["steps"], config["seed"])
+        replicates = population.get("replicates", 1)
+        members = population["members"] * replicates
+        history = History(space, members, population["steps"], config["seed"])
         minimize = config["task"]["mode"] == "min"
     except (KeyError, TypeError) as error:
         raise StoreError(f"{store.config} is not the config of a population: {error!r}") from error
-    state = State(history, store, minimize)
+    state = State(history, store, minimize, replicates)
     for record in Journal(store.journal).read():
         state.apply(record)
     return state
@@ -73,13 +76,16 @@ def best_dict(state: State, root: Path) -> dict[str, Any] | None:
     member, age = state.best
     row = state.rows[member][age - 1]
     schedule = [step_dict(state, m, a) for m, a in state.lineage(member, age)]
-    path = state.checkpoints.get(state.best)
+    path, estimate = state.checkpoints.get(state.best), best_estimate(state)
+    assert estimate is not None
     return {
         "path": None if path is None else str(root / path),
         "damage": "it was lost" if path is None else _damage(root / path),
         "member": member,
         "age": age,
-        "score": row.score,
+        "score": estimate.mean,
+        "standard_error": estimate.standard_error,
+        "scores": estimate.scores,
         "metrics": row.metrics or {},
         "schedule": [
             {key: step[key] for key in ("age", "member", "hyperparameters", "score")}

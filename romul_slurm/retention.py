@@ -14,10 +14,53 @@ from pathlib import Path
 from romul_slurm import timing
 from romul_slurm.disk import may_pass
 from romul_slurm.errors import StoreError
+from romul_slurm.state import State
 from romul_slurm.store import Store, remove, within
 
 _BUDGET_S = 0.05
 """A turn spends no more than about this on deleting."""
+
+
+def needed(state: State) -> set[str]:
+    """Return the checkpoints something may still read.
+
+    Those from the slowest member's age on (comparisons and restarts take place there), every
+    member's last, the best and, if that is to be repeated, its parent; and what an attempt that has
+    not answered is reading. With `max_lead` L that is at most L + 2 per member (2 if synchronous),
+    one best (two), and what cancelled attempts still hold.
+    """
+    floor, history, best = state.slowest(), state.history, _best(state)
+    keep = {
+        path
+        for (member, age), path in state.checkpoints.items()
+        if age >= floor or age == history.age(member) or (member, age) in best
+    }
+    for attempt in state.attempts.values():
+        keep.update(path for path in (attempt.parent, attempt.resume) if path)
+    keep.update(step.resume for step in state.open.values() if step.resume)
+    return keep
+
+
+def _best(state: State) -> set[tuple[int, int]]:
+    """Return whose checkpoints at what age the best result needs."""
+    if state.best is None:
+        return set()
+    member, age = state.best
+    parent = state.rows[member][age - 1].parent
+    if parent is None or not state.evaluations:
+        return {state.best}
+    return {state.best, (parent, age - 1)}
+
+
+def droppable(state: State) -> list[str]:
+    """Return the directories nothing needs any more."""
+    keep = needed(state)
+    held = [
+        *state.checkpoints.values(),
+        *(path for step in state.open.values() for path in step.partials),
+        *state.leftovers,
+    ]
+    return [path for path in held if path not in keep]
 
 
 class Retention:

@@ -36,6 +36,7 @@ from romul_slurm.records import (
     WorkersIntended,
     WorkersSubmitted,
 )
+from romul_slurm.replicates import Replicates
 from romul_slurm.store import CHECKPOINT, WRITING, WRITING_PARTIAL, Store, partial_name
 
 
@@ -120,8 +121,23 @@ class WorkerState:
 class State:
     """The population as the journal tells it."""
 
-    def __init__(self, history: History, store: Store, minimize: bool):
+    def __init__(
+        self,
+        history: History,
+        store: Store,
+        minimize: bool,
+        replicates: int = 1,
+        evaluations: int = 0,
+    ):
         self.history = history
+        self.replicates = Replicates(history, replicates)
+        self.evaluations = evaluations
+        """How often the best result is to be trained again, with other seeds."""
+        self.evaluated: dict[tuple[int, int], dict[int, float | None]] = {}
+        """(member, age) of a best result -> the scores of its repetitions, None if it has none.
+
+        A repetition has the number of a member after the last one, as if it were one more.
+        """
         self._store = store
         self._sign = -1.0 if minimize else 1.0
         self.rows: list[list[Row]] = [[] for _ in range(history.members)]
@@ -186,6 +202,17 @@ class State:
         h = self.history
         return [m for m in range(h.members) if m not in self.ended and h.age(m) < h.steps]
 
+    def repetitions(self) -> list[int]:
+        """Return the repetitions of the best result that are left, once all members are done."""
+        if self.best is None or self.runnable():
+            return []
+        member, age = self.best
+        parent = self.rows[member][age - 1].parent
+        if parent is not None and (parent, age - 1) not in self.checkpoints:
+            return []
+        numbers = range(self.history.members, self.history.members + self.evaluations)
+        return [n for n in numbers if n not in self.evaluated.get(self.best, {})]
+
     def slowest(self) -> int:
         """Return the lowest age of a member that did not end."""
         ages = [self.history.age(m) for m in range(self.history.members) if m not in self.ended]
@@ -198,35 +225,6 @@ class State:
     def reaches(self, target: float) -> bool:
         """Whether the best score is at least as good as a target in the task's own sense."""
         return self.best is not None and self._score(*self.best) >= self._sign * target
-
-    def needed(self) -> set[str]:
-        """Return the checkpoints something may still read.
-
-        Those from the slowest member's age on (comparisons and restarts take place there), every
-        member's last, the best, and what an attempt that has not answered is reading. With
-        `max_lead` L that is at most L + 2 per member (2 if synchronous), one best, and what
-        cancelled attempts still hold.
-        """
-        floor, history = self.slowest(), self.history
-        keep = {
-            path
-            for (member, age), path in self.checkpoints.items()
-            if age >= floor or age == history.age(member) or (member, age) == self.best
-        }
-        for attempt in self.attempts.values():
-            keep.update(path for path in (attempt.parent, attempt.resume) if path)
-        keep.update(step.resume for step in self.open.values() if step.resume)
-        return keep
-
-    def droppable(self) -> list[str]:
-        """Return the directories nothing needs any more."""
-        keep = self.needed()
-        held = [
-            *self.checkpoints.values(),
-            *(path for step in self.open.values() for path in step.partials),
-            *self.leftovers,
-        ]
-        return [path for path in held if path not in keep]
 
     def attempt_path(self, attempt: Attempt) -> str:
         """Return an attempt's directory, relative to the population."""
@@ -291,6 +289,9 @@ class State:
         self.recent_s.append(r.train_s)
         if attempt.worker in self.workers:
             self.workers[attempt.worker].steps += 1
+        if attempt.member >= self.history.members:
+            self._repeated(attempt, r.score)
+            return
         score = WORST if r.score is None or not math.isfinite(r.score) else r.score * self._sign
         member, age = attempt.member, attempt.age + 1
         decision = step.decision
@@ -311,8 +312,14 @@ class State:
         )
         self.checkpoints[member, age] = f"{self.attempt_path(attempt)}/{CHECKPOINT}"
         self.restarted.clear()
-        if self.best is None or score > self._score(*self.best):
-            self.best = (member, age)
+        result = self.replicates.complete(member, age)
+        if result and (self.best is None or result.score > self._score(*self.best)):
+            self.best = (self.replicates.of(self.replicates.group(member))[0], age)
+
+    def _repeated(self, attempt: Attempt, score: float | None) -> None:
+        self.leftovers.append(f"{self.attempt_path(attempt)}/{CHECKPOINT}")
+        if self.best is not None:
+            self.evaluated.setdefault(self.best, {})[attempt.member] = score
 
     def _unfinished(self, r: Unfinished) -> None:
         attempt = self.attempts.get(r.attempt)
@@ -401,8 +408,11 @@ class State:
 
     def _member_ended(self, r: MemberEnded) -> None:
         self._check_config(r.member)
-        self.ended[r.member] = r.reason
         self._close(self.open.pop(r.member, None))
+        if r.member < self.history.members:
+            self.ended[r.member] = r.reason
+        elif self.best is not None:
+            self.evaluated.setdefault(self.best, {})[r.member] = None
 
     def _revived(self, r: Revived) -> None:
         self.restarted.clear()
@@ -419,6 +429,8 @@ class State:
     def _check_config(self, member: int, decision: Decision | None = None) -> None:
         """Raise `StoreError` for what a population with this configuration does not decide."""
         known, space = range(self.history.members), self.history.space
+        if member >= len(known) and self.best is not None and not self.runnable():
+            known = range(member + 1)  # a repetition
         parent = member if decision is None or decision.parent is None else decision.parent
         if member not in known or parent not in known:
             unknown = parent if member in known else member
@@ -438,13 +450,20 @@ class State:
         It always is, unless lines of the journal were damaged: then what followed from them does
         not count either, and is decided again.
         """
-        if r.age != self.history.age(r.member) or r.attempt in self.attempts:
+        if r.attempt in self.attempts:
+            return False
+        if r.member >= self.history.members:
+            known = r.decision is not None or r.member in self.open
+            return known and self.best is not None and r.age == self.best[1] - 1
+        if r.age != self.history.age(r.member):
             return False
         if r.decision is None:
             step = self.open.get(r.member)
             return step is not None and step.retries == r.retries
         parent = r.decision.parent
-        return parent is None or self.history.result(parent, r.age) is not None
+        return self.replicates.may_go_on(r.member) and (
+            parent is None or self.history.result(parent, r.age) is not None
+        )
 
     def _answer(self, attempt: Attempt, outbox: int) -> None:
         del self.attempts[attempt.name]
@@ -463,5 +482,5 @@ class State:
             self.leftovers += step.partials
 
     def _score(self, member: int, age: int) -> float:
-        result = self.history.result(member, age)
+        result = self.replicates.seen.result(self.replicates.group(member), age)
         return WORST if result is None else result.score

@@ -47,6 +47,7 @@ class BestStatus(msgspec.Struct):
     member: int
     age: int
     score: float | None
+    """The mean, if it was trained with several seeds."""
     metrics: dict[str, float]
     checkpoint: str
     """Relative to the population."""

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from romul_slurm.controller import Controller
+from romul_slurm.estimate import best_estimate
 from romul_slurm.launch import Population
 from romul_slurm.state import State, WorkerState
 from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus, write_status
@@ -110,9 +111,10 @@ def best_status(state: State) -> BestStatus | None:
     if state.best is None:
         return None
     member, age = state.best
-    row = state.rows[member][age - 1]
+    row, estimate = state.rows[member][age - 1], best_estimate(state)
+    assert estimate is not None
     checkpoint = state.checkpoints.get(state.best, "")
-    return BestStatus(member, age, row.score, row.metrics or {}, checkpoint)
+    return BestStatus(member, age, estimate.mean, row.metrics or {}, checkpoint)
 
 
 def _member(state: State, member: int) -> MemberStatus:
@@ -166,6 +168,10 @@ def outcome(population: Population, state: State) -> str:
     sense = "lower" if population.minimize else "higher"
     where = f"member {best.member}, age {best.age}; {sense} is better"
     lines.append(f"best score   {number(best.score)} ({where})")
+    estimate = best_estimate(state)
+    if estimate is not None and estimate.standard_error is not None:
+        error, count = number(estimate.standard_error), len(estimate.scores)
+        lines.append(f"             a mean over {count} seeds; its standard error is {error}")
     lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
     lines.append(f"checkpoint   {root / best.checkpoint}")
     lines.append(f"population   {root}")

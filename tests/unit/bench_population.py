@@ -92,8 +92,9 @@ class Bench:
     def controller(self) -> None:
         """Replace the controller by one that knows only what is on disk."""
         space = Space.parse({"x": {"type": "float", "low": 0, "high": 1}})
-        history = History(space, self.settings.members, self.settings.steps, 0)
-        self.state = State(history, self.store, minimize=False)
+        s = self.settings
+        history = History(space, s.members * s.replicates, s.steps, 0)
+        self.state = State(history, self.store, False, s.replicates, s.evaluations)
         journal = Journal(self.store.journal)
         for record in journal.begin():
             self.state.apply(record)

@@ -30,6 +30,7 @@ from romul_slurm.records import (
     Unfinished,
     WorkerJoined,
 )
+from romul_slurm.retention import droppable
 from romul_slurm.state import State
 from romul_slurm.store import Store
 from tests.unit.helpers import space
@@ -60,7 +61,7 @@ def fold(records: Iterable[JournalRecord]) -> State:
 
 
 def answer_everything(state: State) -> None:
-    state.runnable(), state.slowest(), state.all_failed(), state.reaches(0.0), state.droppable()
+    state.runnable(), state.slowest(), state.all_failed(), state.reaches(0.0), droppable(state)
     steps = list(history_dicts(state))
     assert len(steps) == sum(map(len, state.rows))
     best = best_dict(state, ROOT)
