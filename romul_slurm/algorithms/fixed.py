@@ -10,10 +10,12 @@ from romul_slurm.algorithms.base import Algorithm
 from romul_slurm.errors import ConfigError, SpaceError
 from romul_slurm.history import History, NextStep
 from romul_slurm.hyperparameters import Hyperparameter, shown
-from romul_slurm.space import Point, Space
+from romul_slurm.space import Float, Point, Space
 
 _NEAR = 2.0**-54
 """Half the distance between the coordinates just below 1."""
+_AROUND = 32
+"""How many such steps the rounding of logarithms may lead astray, and more."""
 
 
 class Fixed(Algorithm):
@@ -43,7 +45,8 @@ class Fixed(Algorithm):
 def given_point(space: Space, values: Mapping[str, Any], where: str) -> Point:
     """Return the point at which training sees given values.
 
-    Values that training was given before come back exactly, to the last bit.
+    Values that a training saw before come back exactly; on a log or logit scale the last digit of
+    others may differ, because not every number has a coordinate.
 
     Raises:
         ConfigError: beginning with `where`, for a name that is not in the space, a value that
@@ -64,17 +67,14 @@ def given_point(space: Space, values: Mapping[str, Any], where: str) -> Point:
                 f"and cannot be {shown(values[h.name])}"
             )
     return tuple(
-        _exact(h, coordinate, values[h.name]) if h.name in values else coordinate
+        _nearest(h, coordinate, values[h.name]) if h.name in values else coordinate
         for h, coordinate in zip(space.free, point, strict=True)
     )
 
 
-def _exact(h: Hyperparameter, coordinate: float, value: Any) -> float:
-    """Return the coordinate whose value is exactly the given one, or one that is as good."""
-    for k in range(1, 65):
-        if h.value(coordinate) == value:
-            break
-        near = coordinate + (k // 2 if k % 2 else -k // 2) * _NEAR
-        if 0 <= near <= 1 and h.value(near) == value:
-            return near
-    return coordinate
+def _nearest(h: Hyperparameter, coordinate: float, value: Any) -> float:
+    """Return the coordinate close by whose value is nearest to the given one, exact if any is."""
+    if not isinstance(h, Float) or h.value(coordinate) == value:
+        return coordinate
+    around = [coordinate + k * _NEAR for k in range(-_AROUND, _AROUND + 1)]
+    return min((c for c in around if 0 <= c <= 1), key=lambda c: abs(h.value(c) - value))

@@ -15,7 +15,7 @@ from romul_slurm.history import History
 from romul_slurm.hyperparameters import shown
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered, Point, Space
 
-_MOST = 100_000
+_MOST = 10_000
 """Points; a grid of more is nobody's intention."""
 
 
@@ -81,7 +81,7 @@ def _grid(space: Space, counts: tuple[tuple[str, int], ...]) -> list[Point]:
         axis, k = _axis(h, dict(counts)), position[h.name]
         wider = []
         for point in points:  # whether h is present depends on coordinates already set
-            here = axis if h.name in space.values(point) else [point[k]]
+            here = axis if not h.when or h.name in space.values(point) else [point[k]]
             wider += [(*point[:k], coordinate, *point[k + 1 :]) for coordinate in here]
             if len(wider) > _MOST:
                 raise ConfigError(
