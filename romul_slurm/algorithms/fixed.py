@@ -12,10 +12,9 @@ from romul_slurm.history import History, NextStep
 from romul_slurm.hyperparameters import Hyperparameter, shown
 from romul_slurm.space import Float, Point, Space
 
-_NEAR = 2.0**-54
-"""Half the distance between the coordinates just below 1."""
-_AROUND = 32
-"""How many such steps the rounding of logarithms may lead astray, and more."""
+_NEAR = 2.0**-56
+_AROUND = 64
+"""Where the coordinate of a value may be, so many such distances around: logarithms are rounded."""
 
 
 class Fixed(Algorithm):

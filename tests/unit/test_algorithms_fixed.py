@@ -184,6 +184,7 @@ KINDS: list[Callable[[float, float], Float | Int]] = [
     lambda low, width: Float("x", low, low + width),
     lambda low, width: Float("x", 10 ** (low / 10), 10 ** (low / 10) * (1 + width), "log"),
     lambda low, width: Float("x", 1 / (2 + width * 1e3), 1 - 1 / (3 + width * 1e3), "logit"),
+    lambda low, width: Float("x", 0.5, 0.999, "logit"),
     lambda low, width: Int("x", int(low), int(low) + 1 + int(width)),
     lambda low, width: Int("x", int(low) + 60, int(low) + 61 + int(width), "log"),
 ]
