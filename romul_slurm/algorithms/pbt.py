@@ -1,7 +1,7 @@
 """Population Based Training: poor members copy better ones (exploit), then change (explore).
 
 Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017, arXiv 1711.09846:
-algorithm 1, sections 3.2 and 4, appendix A.
+algorithm 1, sections 3 and 4, appendix A.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whom a member of PBT copies: the selections of Jaderberg et al. 2017, sections 3.2 and 4.1.
+"""Whom a member of PBT copies: the selections of Jaderberg et al. 2017, sections 3 and 4.
 
 Scores are compared at the same age only, so a member that is ahead is not mistaken for a better
 one; when it asks, a fast member may find few others of its age.

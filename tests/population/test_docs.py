@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from romul_slurm.algorithms import Pbt, Romul
+from romul_slurm.algorithms import Constant, De, Grid, Manual, Pbt, Romul
 from romul_slurm.clusters import Local, Slurm
 from romul_slurm.config import PopulationConfig
 from romul_slurm.records import Finished
@@ -39,7 +39,34 @@ def test_your_own_training_runs_as_the_page_says(tmp_path: Path) -> None:
     assert len(records(population, Finished)) == 80
 
 
-@pytest.mark.parametrize("settings", [PopulationConfig, Local, Slurm, Pbt, Romul])
+def test_your_own_algorithm_runs_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "algorithms.md").read_text(encoding="utf-8")
+    page = page.partition("## Your own")[2]
+    python, yaml = (re.search(rf"```{kind}\n(.*?)```", page, re.S) for kind in ("python", "yaml"))
+    assert python
+    assert yaml
+    (tmp_path / "mymodule.py").write_text(python[1], encoding="utf-8")
+    (tmp_path / "myconf" / "algorithm").mkdir(parents=True)
+    (tmp_path / "myconf" / "algorithm" / "mine.yaml").write_text(yaml[1], encoding="utf-8")
+    commands = re.findall(r"^    python (-m launchers.pbt .*)$", page, re.M)
+    assert len(commands) == 2
+    for command in commands:
+        subprocess.run(
+            [sys.executable, *command.split(), "cluster.workers=2"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    populations = list((tmp_path / "outputs").iterdir())
+    assert len(populations) == 2
+    for population in populations:
+        assert len(records(population, Finished)) == 160
+
+
+@pytest.mark.parametrize(
+    "settings", [PopulationConfig, Local, Slurm, Romul, Pbt, De, Grid, Constant, Manual]
+)
 def test_every_setting_is_in_the_docs(settings: type) -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     for field in dataclasses.fields(settings):

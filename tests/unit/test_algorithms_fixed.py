@@ -175,6 +175,11 @@ def test_what_is_missing_or_wrong_is_named(values: dict[str, Any], message: str)
         Constant(values).check(SPACE, 3, 5)
 
 
+def test_constant_hyperparameters_that_are_no_values_by_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"must be values by name, .* got 0.1"):
+        Constant(0.1).check(SPACE, 3, 5)
+
+
 def test_what_is_absent_need_not_be_given_and_constants_may_be() -> None:
     Constant(ADAM).check(SPACE, 3, 5)
     Constant(ADAM | {"epochs": 3}).check(SPACE, 3, 5)
