@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from romul_slurm.bench.compare import Row, compare
 from romul_slurm.bench.contestants import DEFAULT, contestants
-from romul_slurm.bench.report import report
+from romul_slurm.bench.report import markdown, report
 from romul_slurm.bench.runs import MODES, choose, run
 from romul_slurm.bench.toys import SETS
 from romul_slurm.errors import ConfigError
@@ -23,14 +23,16 @@ def bench(options: argparse.Namespace) -> None:
     """Run what the command line asks for, and print it."""
     if options.processes is not None and options.processes < 1:
         raise ConfigError(f"--processes must be at least 1, got {options.processes}")
-    rows = measure(options)
+    rows = _measure(options)
     if options.json:
         print(json.dumps([row.plain() for row in rows]))
+    elif options.markdown:
+        print(markdown(rows))
     else:
         Console(highlight=False).print(report(rows))
 
 
-def measure(options: argparse.Namespace) -> list[Row]:
+def _measure(options: argparse.Namespace) -> list[Row]:
     """Run what the command line asks for, with a progress bar on a terminal."""
     sets = [*SETS] if options.set == "all" else [options.set]
     toys = choose(options.toys or (), sets)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from romul_slurm.bench.compare import SIGNIFICANCE, Row
-from romul_slurm.bench.runs import MODES, set_of, workers
+from romul_slurm.bench.runs import set_of, workers
 from romul_slurm.bench.toys import TOYS, seeds
 
 _ABOUT = {
@@ -111,18 +111,16 @@ def _tally(rows: Sequence[Row]) -> Table:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return a table of a set for a page: a line per toy, a column per algorithm."""
-    labels = list(dict.fromkeys(row.cell.contestant.label for row in rows))
-    lines = ["| |" + "".join(f" {label} |" for label in labels), "|---|" + "---|" * len(labels)]
-    for mode, of_mode in sorted(_by(rows, lambda row: row.cell.mode), key=_order):
-        for toy, mine in _by(of_mode, lambda row: row.cell.toy):
-            cells = [f" {median(r)} {marks(r).strip()} |".replace("  |", " |") for r in mine]
-            lines.append(f"| {toy}, {mode} |" + "".join(cells))
-    return "\n".join(lines)
-
-
-def _order(group: tuple[str, object]) -> int:
-    return MODES.index(group[0])
+    """Return a table per set and mode: a line for each toy, a column for each algorithm."""
+    tables = []
+    for key, mine in _by(rows, lambda row: f"{set_of(row.cell.toy)}, {row.cell.mode}"):
+        labels = [label for label, _ in _by(mine, lambda row: row.cell.contestant.label)]
+        lines = [f"| {' | '.join([key, *labels])} |", "|---" * (len(labels) + 1) + "|"]
+        for toy, of_toy in _by(mine, lambda row: row.cell.toy):
+            figures = [f"{median(row)} {marks(row).strip()}".strip() for row in of_toy]
+            lines.append(f"| {' | '.join([toy, *figures])} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
 
 
 def _by(rows: Sequence[Row], key: Callable[[Row], str]) -> list[tuple[str, list[Row]]]:

@@ -49,7 +49,7 @@ class Simulation:
         step = self._algorithm.next_step(self.history, member, age)
         if step is None:
             del self.ages[member]
-        elif step.parent is not None and len(self._states[step.parent]) < age:
+        elif step.parent is not None and not 1 <= age <= len(self._states[step.parent]):
             raise ConfigError(
                 f"{type(self._algorithm).__name__} continues member {step.parent} at age {age}, "
                 f"which that member has not reached"

@@ -23,6 +23,8 @@ ALLOWED = {
     "space": {"errors", "hyperparameters"},
     "history": {"space"},
     "algorithms": {"algorithms", "errors", "history", "hyperparameters", "space"},
+    "turns": set(),
+    "bench": {"algorithms", "bench", "config", "errors", "history", "space", "turns"},
     "log": set(),
     "store": {"errors", "log"},
     "journal": {"errors", "log", "records", "store", "__init__"},
