@@ -59,7 +59,7 @@ class Algorithm(ABC):
 
 
 def first_step(history: History, member: int) -> NextStep:
-    """Return a uniformly drawn first step, the same for every algorithm with the same seed."""
+    """Return a uniformly drawn first step, the same with the same seed for whoever draws one."""
     return NextStep(None, history.space.sample(history.rng(member, 0, 0)))
 
 

@@ -155,6 +155,36 @@ def test_whole_populations_run_in_every_space(where: str, members: int) -> None:
                 history.add(m, Result(rng.normal(), step.point, step.parent))
 
 
+class Counted(list[Result]):
+    """Results that know how many of them were looked at."""
+
+    looks = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        Counted.looks += len(found) if isinstance(index, slice) else 1
+        return found
+
+    def __iter__(self) -> Any:
+        Counted.looks += len(self)
+        return super().__iter__()
+
+
+def test_no_decision_looks_at_the_whole_past() -> None:
+    here, members, past = SPACES["mixed"], 16, 500
+    history = History(here, members, 2 * past, 0)
+    rng = np.random.default_rng(0)
+    for m in range(members):
+        points = [here.sample(rng) for _ in range(past)]
+        history._results[m] = Counted(Result(rng.normal(), p, m) for p in points)
+    for name, algorithm in algorithms(here, members).items():
+        algorithm.next_step(history, 0, past)  # a controller may look through it once
+        for member in range(members):
+            Counted.looks = 0
+            algorithm.next_step(history, member, past)
+            assert Counted.looks < 4 * members, name
+
+
 @settings(max_examples=200)
 @given(where=st.sampled_from([*SPACES]), seed=st.integers(0, 9999))
 def test_values_have_coordinates_that_have_these_values(where: str, seed: int) -> None:

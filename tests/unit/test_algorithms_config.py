@@ -34,7 +34,7 @@ def population(*overrides: str) -> Population:
     ("overrides", "algorithm"),
     [
         (["algorithm=romul"], Romul()),
-        (["algorithm=pbt", "algorithm.selection=ttest"], Pbt(selection="ttest")),
+        (["algorithm=pbt", "algorithm.copy=weights"], Pbt(copy="weights")),
         (["algorithm=de", "algorithm.scheme=rand/1"], De(scheme="rand/1")),
         (["algorithm=random"], Random()),
         (["algorithm=grid", "population.members=9"], Grid()),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from romul_slurm.algorithms import De
+from romul_slurm.algorithms import De, Random
 from romul_slurm.algorithms.de import _bounced
 from romul_slurm.errors import ConfigError
 from romul_slurm.history import WORST, History, NextStep, Result
@@ -102,6 +102,12 @@ def test_a_coordinate_that_leaves_bounces_once_at_the_bound(coordinate: float) -
         assert bounced == -coordinate
     elif 1 < coordinate <= 2:
         assert bounced == 2 - coordinate
+
+
+def test_the_first_steps_are_those_of_random_search() -> None:
+    history = History(unit_floats(3), 6, 10, 5)
+    for member in range(6):
+        assert De().next_step(history, member, 0) == Random().next_step(history, member, 0)
 
 
 def test_a_target_is_replaced_by_a_trial_that_is_at_least_as_good() -> None:
