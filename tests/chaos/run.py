@@ -35,6 +35,8 @@ MEMBERS = 8
 _PAUSE_S = 0.01
 _STANDSTILL_S = 3.0
 """A fault strikes also when the journal has not grown for so long."""
+_FUTILE = 30
+"""So many controllers in a row that ended without having journalled anything are too many."""
 _ENDINGS = {0, 1, 130, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM}
 
 
@@ -81,6 +83,8 @@ class Run:
         """The faults that struck, and what they hit."""
         self.damaged: set[str] = set()
         """What was damaged on purpose, relative to the population."""
+        self.trouble: set[str] = set()
+        """What is in trouble for a while: the disk, say."""
         self.journal_cut = False
         self.disk_failed = False
         self.checkpoints_damaged = False
@@ -92,6 +96,7 @@ class Run:
         self._settings = settings
         self._launcher = launcher
         self._watch = watch
+        self._futile = self._journalled = 0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._limit = time.monotonic() + limit_s
@@ -133,6 +138,11 @@ class Run:
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         self.endings[process.returncode] += 1
         self.done = self.done or process.returncode == 0
+        size = journal_bytes(self.real)
+        self._futile = 0 if size != self._journalled else self._futile + 1
+        self._journalled = size
+        if self._futile > _FUTILE:
+            raise Stuck(f"{_FUTILE} controllers in a row ended without having journalled anything")
         if process.returncode not in _ENDINGS:
             self.violations.append(f"a controller ended with exit code {process.returncode}")
 
@@ -147,6 +157,20 @@ class Run:
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something after so many seconds."""
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), action))
+
+    def for_a_while(self, what: str, seconds: float, mend: Callable[[], None]) -> None:
+        """Something is in trouble now, and is mended after so many seconds."""
+
+        def end() -> None:
+            mend()
+            self.trouble.discard(what)
+
+        self.trouble.add(what)
+        self.later(seconds, end)
+
+    def until_well(self, what: str) -> None:
+        """Wait until something is in trouble no more."""
+        self.until(lambda: what not in self.trouble, f"the end of the trouble with the {what}")
 
     # --- faults ------------------------------------------------------------------------------
 
@@ -171,8 +195,22 @@ class Run:
         while self._due:
             heapq.heappop(self._due)[2]()
         self.until(lambda: False, "the end", 300)
-        for process in [*self.controllers, *self.aside]:
-            process.wait(60)
+        self.until_gone()
+
+    def until_gone(self, timeout: float = 120) -> None:
+        """Wait for the end of all processes, and of all jobs."""
+        limit = time.monotonic() + timeout
+        while self._left():
+            if time.monotonic() > limit:
+                raise Stuck(f"it is done, but {self._left()} are still there")
+            time.sleep(_PAUSE_S)
+
+    def _left(self) -> list[str]:
+        left = [str(p.pid) for p in [*self.controllers, *self.aside] if p.poll() is None]
+        left += [str(worker.pid) for worker in self.workers()]
+        if not left and self.lab:
+            left += [f"job {job}" for job in self.lab.sh("squeue", "-h", "-o", "%i").split()]
+        return left
 
     def kill_everything(self) -> None:
         """Leave no process behind."""
