@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from romul_slurm import timing
 from romul_slurm.clusters.processes import user
@@ -22,6 +22,9 @@ from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import Goodbye, Hello, OutboxRecord, ScaleRequest, StopRequest
 from romul_slurm.status import controller_silence, is_deciding, read_status
 from romul_slurm.store import Store
+
+if TYPE_CHECKING:
+    from romul_slurm.state import State
 
 _DOCTOR = "Say what this machine or cluster offers, and what to do about it."
 
@@ -113,9 +116,9 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _history(options: argparse.Namespace) -> None:
-    from romul_slurm.reading import history_dicts, read_state
+    from romul_slurm.reading import history_dicts
 
-    state = read_state(options.directory)
+    state = _read(options.directory)
     if options.json:
         for step in history_dicts(state):
             print(json.dumps(step))
@@ -133,9 +136,9 @@ def _history(options: argparse.Namespace) -> None:
 
 
 def _best(options: argparse.Namespace) -> None:
-    from romul_slurm.reading import best_dict, read_state
+    from romul_slurm.reading import best_dict
 
-    best = best_dict(read_state(options.directory), options.directory.absolute())
+    best = best_dict(_read(options.directory), options.directory.absolute())
     if best is None:
         raise StoreError(f"no step of {options.directory} is finished yet")
     if options.json:
@@ -151,6 +154,17 @@ def _best(options: argparse.Namespace) -> None:
         print(f"{step['age']:>5} {step['member']:>4}  {values}")
     if best["damage"]:
         raise CheckpointDamaged(f"this checkpoint cannot be used: {best['damage']}")
+
+
+def _read(directory: Path) -> State:
+    """Return what the journal says; what is damaged in it is told beside the output."""
+    from romul_slurm.reading import read_state
+
+    skipped: list[str] = []
+    state = read_state(directory, skipped)
+    for line in skipped:
+        print(f"romul: skipped what is damaged: {line}", file=sys.stderr)
+    return state
 
 
 def _stop(options: argparse.Namespace) -> None:
