@@ -207,7 +207,7 @@ def _check_directories(replay: Replay, directory: Path, damage: Damage) -> Itera
             yield from _check_checkpoint(replay, directory, path, key)
     for found in _entries(directory / "steps", 4):
         path = str(found.relative_to(directory))
-        if not (path in kept or found.name in ("report.json", "log") or damage.has(path)):
+        if path not in kept and found.name not in ("report.json", "log"):
             yield f"{path} was left behind"
     for found in _entries(directory / "trash", 1):
         yield f"trash/{found.name} was not deleted"

@@ -275,6 +275,15 @@ def test_a_step_whose_parent_is_damaged_is_decided_again_from_another(second: Be
     assert second.state.open[again.member].failures == 0
 
 
+def test_a_damaged_checkpoint_is_dropped_when_nobody_reads_it_any_more(second: Bench) -> None:
+    damaged = orphan(second, "1.1.0")
+    checkpoint = second.store.root / damaged.parent
+    checkpoint.mkdir(parents=True)
+    second.tick()
+    second.tick()
+    assert not checkpoint.exists()
+
+
 def test_a_damaged_partial_checkpoint_has_its_step_begun_from_the_parent(second: Bench) -> None:
     first: Assign = second.letters("1.1.0")[-1]
     second.say("1.1.0", Saved(first.attempt, 1, 5))
