@@ -44,6 +44,7 @@ def main() -> int:
     def one(seed: int) -> Outcome:
         home = root / f"seed-{seed}"
         outcome = attack(home, seed, options.faults, cluster=options.cluster, only=options.only)
+        (root / f"seed-{seed}.txt").write_text(f"{outcome}\n{outcome.story()}\n")
         print(outcome, flush=True)
         return outcome
 

@@ -16,8 +16,8 @@ from tests.chaos import faults
 from tests.chaos.bound import Bound
 from tests.chaos.checker import check
 from tests.chaos.disk import Disk, complaint, mounted
-from tests.chaos.run import MEMBERS, Run, Stuck
-from tests.chaos.script import Fault, script
+from tests.chaos.run import MEMBERS, Run, Struck, Stuck
+from tests.chaos.script import script
 from tests.chaos.slurm_faults import JOBS
 from tests.population.driver import decisions, records
 from tests.slurm.lab import Lab
@@ -48,8 +48,7 @@ class Outcome:
     planned: int
     steps: int
     """How many were to be finished in all."""
-    struck: list[tuple[Fault, str]] = field(default_factory=list)
-    """The faults that struck, and what they hit."""
+    struck: list[Struck] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     compared: bool = False
     """Whether its decisions had to be those of an undisturbed population."""
@@ -65,9 +64,14 @@ class Outcome:
         )
         if not self.violations:
             return line
-        story = [f"    {fault}: {hit}" for fault, hit in self.struck]
         wrong = [f"  VIOLATION: {text}" for text in self.violations]
-        return "\n".join([line, f"  kept in {self.home}", *story, *wrong])
+        return "\n".join([line, f"  kept in {self.home}", self.story(), *wrong])
+
+    def story(self) -> str:
+        """Return what struck when."""
+        return "\n".join(
+            f"{strike.at_s:7.1f} s {strike.fault}: {strike.hit}" for strike in self.struck
+        )
 
 
 def settings(seed: int, steps: int, cluster: str = "local") -> list[str]:
@@ -92,17 +96,23 @@ def _lead(seed: int) -> int:
     return seed % 2
 
 
-def _decides_the_same(seed: int) -> bool:
-    """Whether only such faults strike that change no decision, in a synchronous population."""
-    return seed % 4 == 0
-
-
 def strikes(cluster: str = "local", only: str = "") -> dict[str, faults.Strike]:
     """Return the kinds of faults that are possible here."""
     some = faults.PROCESSES | faults.CHECKPOINTS | faults.LOGS | faults.SLOW
     some |= {} if complaint() else faults.DISK
     some |= JOBS if cluster == "slurm" else {}
     return {kind: strike for kind, strike in some.items() if only in kind}
+
+
+def _spared(seed: int) -> frozenset[str]:
+    """Return the kinds of faults that do not strike, so that more can be demanded afterwards.
+
+    Every fourth population must decide as if nothing had happened; of the others, two thirds lose
+    nothing of their journals.
+    """
+    if seed % 4 == 0:
+        return faults.HARMFUL
+    return frozenset() if seed % 4 == 3 else faults.FORGETTING
 
 
 def attack(home: Path, seed: int, count: int, *, cluster: str = "local", only: str = "") -> Outcome:
@@ -116,9 +126,7 @@ def attack(home: Path, seed: int, count: int, *, cluster: str = "local", only: s
         only: kinds of faults whose names contain this.
     """
     began = time.monotonic()
-    how = strikes(cluster, only)
-    if _decides_the_same(seed):
-        how = {kind: strike for kind, strike in how.items() if kind not in faults.HARMFUL}
+    how = {k: s for k, s in strikes(cluster, only).items() if k not in _spared(seed)}
     slow = set() if only else how.keys() & faults.SLOW.keys()
     plan = script(seed, count, how.keys() - slow, slow)
     steps = _LEAST_STEPS + round(_STEPS_PER_FAULT * count)
@@ -200,7 +208,7 @@ def _undisturbed(folder: Path, seed: int, steps: int) -> list[dict[str, object]]
 
 def table(outcomes: list[Outcome], cluster: str) -> str:
     """Return what was run as Markdown."""
-    struck = Counter(fault.kind for outcome in outcomes for fault, _ in outcome.struck)
+    struck = Counter(s.fault.kind for outcome in outcomes for s in outcome.struck)
     broken = sum(len(outcome.violations) for outcome in outcomes)
     rows = [f"| {kind} | {struck[kind]} |" for kind in sorted(struck)]
     return "\n".join(

@@ -142,10 +142,9 @@ def _supersede(run: Run, rng: Random, *, wait: bool) -> str:
     finally:
         for controller in old:
             controller.send_signal(signal.SIGCONT)
-    run.until(
-        lambda: all(controller.poll() is not None for controller in old),
-        "the end of a superseded controller",
-    )
+            run.aside.remove(controller)
+            run.controllers.append(controller)
+    run.until(lambda: len(run.controllers) <= 1, "the end of all controllers but one")
     return f"{_pids(old)} after {before[-1].name}"
 
 
@@ -423,9 +422,10 @@ SLOW: dict[str, Strike] = {
     "worker returns from the dead": worker_returns_from_the_dead,
     "lease runs out": controller_superseded_after_its_lease,
 }
-HARMFUL = frozenset(CHECKPOINTS) | {
-    "journal: byte flipped",
-    "journal: cut",
+FORGETTING = frozenset({"journal: byte flipped", "journal: cut"})
+"""What makes controllers forget what they had decided."""
+HARMFUL = FORGETTING | {
+    *CHECKPOINTS,
     "disk: read errors",
     "disk: write errors",
     "disk: fsync errors",

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -42,6 +42,16 @@ _ENDINGS = {0, 1, 130, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM}
 
 class Stuck(Exception):
     """It does not go on by itself."""
+
+
+class Struck(NamedTuple):
+    """A fault that struck."""
+
+    fault: Fault
+    hit: str
+    """What it hit."""
+    at_s: float
+    """When it had, from the start of the run."""
 
 
 class Run:
@@ -79,8 +89,7 @@ class Run:
         self.aside: list[subprocess.Popen[bytes]] = []
         """Controllers that are frozen; they count as if they were not there."""
         self.done = False
-        self.struck: list[tuple[Fault, str]] = []
-        """The faults that struck, and what they hit."""
+        self.struck: list[Struck] = []
         self.damaged: set[str] = set()
         """What was damaged on purpose, relative to the population."""
         self.trouble: set[str] = set()
@@ -99,7 +108,8 @@ class Run:
         self._futile = self._journalled = 0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._limit = time.monotonic() + limit_s
+        self._began = time.monotonic()
+        self._limit = self._began + limit_s
 
     # --- the user ----------------------------------------------------------------------------
 
@@ -188,7 +198,7 @@ class Run:
         self.until(in_place, f"{mark} bytes of journal")
         hit = "" if self.done else how(self, random.Random(fault.seed))
         if hit:
-            self.struck.append((fault, hit))
+            self.struck.append(Struck(fault, hit, time.monotonic() - self._began))
 
     def finish(self) -> None:
         """Let it come to its end, with nothing happening to it any more."""

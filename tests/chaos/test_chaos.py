@@ -45,4 +45,4 @@ def test_what_destroys_no_information_changes_no_decision(tmp_path: Path) -> Non
     outcome = attack(tmp_path / "chaos", 0, FAULTS)
     assert not outcome.violations, str(outcome)
     assert outcome.compared
-    assert not {fault.kind for fault, _ in outcome.struck} & HARMFUL
+    assert not {strike.fault.kind for strike in outcome.struck} & HARMFUL
