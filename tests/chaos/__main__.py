@@ -46,6 +46,8 @@ def main() -> int:
         outcome = attack(home, seed, options.faults, cluster=options.cluster, only=options.only)
         (root / f"seed-{seed}.txt").write_text(f"{outcome}\n{outcome.story()}\n")
         print(outcome, flush=True)
+        if outcome.violations:
+            print(outcome.story(), flush=True)
         return outcome
 
     with ThreadPoolExecutor(options.jobs) as pool:

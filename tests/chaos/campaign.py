@@ -65,7 +65,7 @@ class Outcome:
         if not self.violations:
             return line
         wrong = [f"  VIOLATION: {text}" for text in self.violations]
-        return "\n".join([line, f"  kept in {self.home}", self.story(), *wrong])
+        return "\n".join([line, f"  kept in {self.home}", *wrong])
 
     def story(self) -> str:
         """Return what struck when."""
@@ -128,7 +128,8 @@ def attack(home: Path, seed: int, count: int, *, cluster: str = "local", only: s
     began = time.monotonic()
     how = {k: s for k, s in strikes(cluster, only).items() if k not in _spared(seed)}
     slow = set() if only else how.keys() & faults.SLOW.keys()
-    plan = script(seed, count, how.keys() - slow, slow)
+    frequent = [*(how.keys() - slow), *(how.keys() & JOBS.keys())]
+    plan = script(seed, count, frequent, slow)
     steps = _LEAST_STEPS + round(_STEPS_PER_FAULT * count)
     outcome = Outcome(seed, home, len(plan), steps * MEMBERS)
     with _running(home, seed, steps, cluster, limit_s=120 + 15 * count) as run:

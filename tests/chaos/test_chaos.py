@@ -36,13 +36,13 @@ def test_whatever_happens_a_population_completes_and_nothing_is_lost(
     tmp_path: Path, seed: int
 ) -> None:
     outcome = attack(tmp_path / "chaos", seed, FAULTS)
-    assert not outcome.violations, str(outcome)
+    assert not outcome.violations, f"{outcome}\n{outcome.story()}"
     assert len(outcome.struck) > FAULTS // 2, str(outcome)
 
 
 @pytest.mark.timeout(600)
 def test_what_destroys_no_information_changes_no_decision(tmp_path: Path) -> None:
     outcome = attack(tmp_path / "chaos", 0, FAULTS)
-    assert not outcome.violations, str(outcome)
+    assert not outcome.violations, f"{outcome}\n{outcome.story()}"
     assert outcome.compared
     assert not {strike.fault.kind for strike in outcome.struck} & HARMFUL

@@ -20,5 +20,5 @@ def test_whatever_happens_a_population_on_slurm_completes_and_nothing_is_lost(
     tmp_path: Path, seed: int
 ) -> None:
     outcome = attack(tmp_path / "chaos", seed, FAULTS, cluster="slurm")
-    assert not outcome.violations, str(outcome)
+    assert not outcome.violations, f"{outcome}\n{outcome.story()}"
     assert len(outcome.struck) > FAULTS // 2, str(outcome)
