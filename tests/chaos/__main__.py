@@ -50,8 +50,11 @@ def main() -> int:
             print(outcome.story(), flush=True)
         return outcome
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(pool.map(one, options.seeds))
+    try:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            outcomes = list(pool.map(one, options.seeds))
+    except ValueError as error:
+        sys.exit(str(error))
     print(table(outcomes, options.cluster))
     return any(outcome.violations for outcome in outcomes)
 

@@ -124,9 +124,14 @@ def attack(home: Path, seed: int, count: int, *, cluster: str = "local", only: s
         count: how many faults are planned.
         cluster: local or slurm.
         only: kinds of faults whose names contain this.
+
+    Raises:
+        ValueError: no fault is left by that.
     """
     began = time.monotonic()
     how = {k: s for k, s in strikes(cluster, only).items() if k not in _spared(seed)}
+    if not how:
+        raise ValueError(f"seed {seed}: no kind of fault that may strike is called like {only!r}")
     slow = set() if only else how.keys() & faults.SLOW.keys()
     frequent = [*(how.keys() - slow), *(how.keys() & JOBS.keys())]
     plan = script(seed, count, frequent, slow)
