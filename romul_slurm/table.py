@@ -85,9 +85,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minute:02d} min" if hours else f"{minute} min {second:02d} s"
 
 
-def clock(when: float) -> str:
-    """Return the local time of day."""
+def clock(when: float, form: str = "%H:%M:%S") -> str:
+    """Return the local time, of day if nothing else is asked for."""
     try:
-        return time.strftime("%H:%M:%S", time.localtime(when))
+        return time.strftime(form, time.localtime(when))
     except (OverflowError, OSError, ValueError):  # of a record that makes no sense
         return "--:--:--"
