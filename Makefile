@@ -1,17 +1,23 @@
-# make demo | test | bench | lint | slurm-up: each makes .venv first, on a machine with only Python
+# make demo | test | chaos | bench | lint | slurm-up: each makes .venv first, on a machine with only Python
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint slurm-up slurm-shell slurm-down slurm-packages clean
+.PHONY: demo test bench lint slurm-up slurm-shell slurm-down slurm-packages fuse-packages chaos clean
 
 demo: $(STAMP)  ## Population Based Training on real data, with local workers
 	$(BIN)/python -m launchers.pbt task=digits name=demo
 	@echo 'next: . $(BIN)/activate, then romul best outputs/demo'
 
-test: $(STAMP) lint slurm-packages  ## every test; those on Slurm where it can be installed
+test: $(STAMP) lint slurm-packages fuse-packages  ## every test; those on Slurm where it can be installed
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+SEED ?= 0
+FAULTS ?= 50
+CLUSTER ?= local
+chaos: $(STAMP) slurm-packages fuse-packages  ## SEED=7 FAULTS=100 CLUSTER=slurm: a population under faults
+	$(BIN)/python -m tests.chaos --seeds $(SEED) --faults $(FAULTS) --cluster $(CLUSTER)
 
 bench: $(STAMP) slurm-packages  ## what the machinery costs, in numbers
 	$(BIN)/python -m benchmarks.overhead
@@ -34,6 +40,9 @@ slurm-down: $(STAMP)  ## stop it and all that runs in it
 
 slurm-packages: $(STAMP)  ## the programs for it, where we are root and there is apt-get
 	@$(BIN)/python -m tests.slurm packages
+
+fuse-packages: $(STAMP)  ## the programs for bad disks, likewise
+	@$(BIN)/python -m tests.chaos.packages
 
 # a build in a stamp file: an interrupted installation is done again
 $(STAMP): pyproject.toml constraints.txt

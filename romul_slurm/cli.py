@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import secrets
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from romul_slurm import timing
 from romul_slurm.clusters.processes import user
@@ -23,6 +24,9 @@ from romul_slurm.records import Goodbye, Hello, OutboxRecord, ScaleRequest, Stop
 from romul_slurm.status import controller_silence, is_deciding, read_status
 from romul_slurm.store import Store
 
+if TYPE_CHECKING:
+    from romul_slurm.state import State
+
 _DOCTOR = "Say what this machine or cluster offers, and what to do about it."
 _BENCH = "Compare algorithms on simulated toy problems, to see which one to pick."
 
@@ -30,6 +34,8 @@ _BENCH = "Compare algorithms on simulated toy problems, to see which one to pick
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code: 0 fine, 1 an error, 2 wrong usage."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a directory's name may be no Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command: Callable[[argparse.Namespace], int | None] = options.command
         return command(options) or 0
@@ -150,9 +156,9 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _history(options: argparse.Namespace) -> None:
-    from romul_slurm.reading import history_dicts, read_state
+    from romul_slurm.reading import history_dicts
 
-    state = read_state(options.directory)
+    state = _read(options.directory)
     if options.json:
         for step in history_dicts(state):
             print(json.dumps(step))
@@ -170,9 +176,9 @@ def _history(options: argparse.Namespace) -> None:
 
 
 def _best(options: argparse.Namespace) -> None:
-    from romul_slurm.reading import best_dict, read_state
+    from romul_slurm.reading import best_dict
 
-    best = best_dict(read_state(options.directory), options.directory.absolute())
+    best = best_dict(_read(options.directory), options.directory.absolute())
     if best is None:
         raise StoreError(f"no step of {options.directory} is finished yet")
     if options.json:
@@ -191,6 +197,17 @@ def _best(options: argparse.Namespace) -> None:
         print(f"{step['age']:>5} {step['member']:>4}  {values}")
     if best["damage"]:
         raise CheckpointDamaged(f"this checkpoint cannot be used: {best['damage']}")
+
+
+def _read(directory: Path) -> State:
+    """Return what the journal says; what is damaged in it is told beside the output."""
+    from romul_slurm.reading import read_state
+
+    skipped: list[str] = []
+    state = read_state(directory, skipped)
+    for line in skipped:
+        print(f"romul: skipped what is damaged: {line}", file=sys.stderr)
+    return state
 
 
 def _stop(options: argparse.Namespace) -> None:

@@ -114,10 +114,11 @@ class Controller:
             self._look_for_end()
         if self.closing is None:
             self._assign()
+            self._drop()  # together with what makes it superfluous: submitting is a commit, too
             self._crew.staff(len(self.state.attempts) + self._planner.ready())
         if self.closing is not None:
             self._close(self.closing)
-        self._drop()
+            self._drop()
         self._ledger.commit()
         self._mail.end_turn()
         self._retention.purge()
@@ -138,6 +139,7 @@ class Controller:
 
     def _adopt(self) -> None:
         self._keep_beat()
+        self._retention.move()
         self._crew.adopt()
         for attempt in self.state.unheld():
             why = "a damaged line of the journal told how it ended"
@@ -147,6 +149,7 @@ class Controller:
             step = self.state.open.get(attempt.member)
             if step is not None and step.live == attempt.name:
                 self._ledger.send(attempt.worker, self._planner.assign_message(attempt))
+        self._drop()
         self._ledger.commit()
 
     def _keep_beat(self) -> None:

@@ -31,6 +31,10 @@ class Journal:
         """Lines that are no valid record, as `file:line`; filled by `read`."""
         self._writer: LogWriter | None = None
 
+    def exists(self) -> bool:
+        """Whether any controller has begun a segment."""
+        return bool(self._segments())
+
     def read(self) -> Iterator[JournalRecord]:
         """Yield every record that counts, oldest first."""
         head = self.head()
@@ -100,11 +104,12 @@ class Journal:
     def _check_headers(self, head: Segment | None, segments: list[Path]) -> None:
         """Refuse to go on without a segment that holds records but whose header is damaged.
 
-        A controller that died while it began leaves an empty or cut file, without records.
+        A controller that died while it began leaves an empty or cut file: no line, or one.
         """
         newer = [p for p in segments if head is None or _number(p) > head.segment]
         for path in newer:
-            if next(self._records(self._reader(path)), None) is not None:
+            holds_records = next(self._records(self._reader(path)), None) is not None
+            if holds_records or _has_several_lines(path):
                 raise StoreError(
                     f"the first line of {path} is damaged, so nobody can tell what counts before "
                     f"it. Put a good copy of the file there, or, to go on without what it "
@@ -149,6 +154,11 @@ class Journal:
 
 def _is_segment(path: Path) -> bool:
     return re.fullmatch(r"[0-9]{6,18}\.jsonl", path.name) is not None
+
+
+def _has_several_lines(path: Path) -> bool:
+    """Whether a file has more than a header that was cut."""
+    return b"\n" in path.read_bytes().strip()
 
 
 def _number(path: Path) -> int:

@@ -34,7 +34,9 @@ from romul_slurm.errors import ConfigError, StoreError
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
 from romul_slurm.lease import held
+from romul_slurm.log import create_log
 from romul_slurm.planner import Planner
+from romul_slurm.reading import read_config
 from romul_slurm.records import Stopped
 from romul_slurm.space import Space
 from romul_slurm.state import State
@@ -127,6 +129,11 @@ def run(
     with held(store) as lease, _terminate_like_interrupt():
         _create_or_check(population)  # again: two may have created it at the same moment
         state, journal = population.new_state(), Journal(store.journal)
+        if any(store.steps.iterdir()) and not journal.exists():
+            raise StoreError(
+                f"{store.journal} is empty, so nobody can tell what {store.steps} holds. Put a "
+                f"copy of the journal there, or, to begin anew, move {store.root} away"
+            )
         _read_back(journal, state)
         ended = state.stopped
         head = journal.head()
@@ -165,12 +172,7 @@ def _create_or_check(population: Population) -> None:
     if not store.is_complete():
         store.create(OmegaConf.to_yaml(config, resolve=True))
         return
-    try:
-        held = OmegaConf.load(store.config)
-        assert isinstance(held, DictConfig)
-        changed = differences(identity(held), identity(config))
-    except Exception as error:
-        raise StoreError(f"{store.config} is not the config of a population: {error}") from error
+    changed = differences(identity(read_config(store)), identity(config))
     if changed:
         raise StoreError(
             f"{store.root} holds a different population. What differs (there -> here):\n  "
@@ -179,6 +181,9 @@ def _create_or_check(population: Population) -> None:
             "identifies the population. To begin anew, move the directory away."
         )
     store.check_writable()
+    for log in (store.beat, store.requests):
+        if not log.exists():
+            create_log(log)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from romul_slurm.journal import Journal
 from romul_slurm.log import LogReader
 from romul_slurm.records import Beat
 from romul_slurm.store import Store
+from romul_slurm.table import clock
 
 
 @contextlib.contextmanager
@@ -107,6 +108,6 @@ def _holder(store: Store) -> str:
     head = Journal(store.journal).head()
     if head is None:
         return "another controller"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(head.time))
+    since = clock(head.time, "%Y-%m-%d %H:%M:%S")
     here = " (this host)" if head.host == socket.gethostname() else ""
     return f"process {head.pid} on {head.host}{here}, since {since},"

@@ -142,6 +142,9 @@ class LogReader(Generic[R]):
                         yield record
                     elif line.strip():
                         self._note_bad()
+        except OSError as error:  # of an open file Python does not say which it is
+            error.filename = str(self.path)
+            raise
         finally:
             os.close(fd)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from romul_slurm.errors import CheckpointDamaged, StoreError
+from romul_slurm.config import PopulationConfig, identity, in_one_line
+from romul_slurm.errors import CheckpointDamaged, RomulError, StoreError
 from romul_slurm.estimate import best_estimate
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
@@ -18,28 +19,65 @@ from romul_slurm.state import State
 from romul_slurm.store import Store
 
 
-def read_state(directory: Path) -> State:
+def read_state(directory: Path, skipped: list[str] | None = None) -> State:
     """Return what the journal of a population says now.
+
+    Args:
+        directory: the population's.
+        skipped: is given the damaged lines, as `file:line`.
 
     Raises:
         StoreError: if there is no population in the directory.
     """
     store = Store(directory)
     store.check()
-    config: Any = OmegaConf.to_container(OmegaConf.load(store.config), resolve=True)
-    try:
-        space = Space.parse(config["task"]["space"])
-        population = config["population"]
-        replicates = population.get("replicates", 1)
-        members = population["members"] * replicates
-        history = History(space, members, population["steps"], config["seed"])
-        minimize = config["task"]["mode"] == "min"
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{store.config} is not the config of a population: {error!r}") from error
-    state = State(history, store, minimize, replicates)
-    for record in Journal(store.journal).read():
+    state = State(*_told_by(read_config(store), store))
+    journal = Journal(store.journal)
+    for record in journal.read():
         state.apply(record)
+    if skipped is not None:
+        skipped += journal.bad
     return state
+
+
+def read_config(store: Store) -> DictConfig:
+    """Return what a population was created with; raise `StoreError` if that cannot be read."""
+    try:
+        config = OmegaConf.load(store.config)
+        assert isinstance(config, DictConfig), "keys and values"
+        identity(config)
+    except (KeyError, TypeError, AttributeError, AssertionError) as error:
+        raise _damaged(store, f"it lacks what a config has ({in_one_line(error)})") from error
+    except Exception as error:  # there are many ways to be no YAML
+        raise _damaged(store, in_one_line(error)) from error
+    return config
+
+
+def _told_by(config: DictConfig, store: Store) -> tuple[History, Store, bool, int]:
+    """Return what a state is made of."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        settings, task, seed = plain["population"], plain["task"], plain["seed"]
+        replicates = settings.get("replicates", 1)
+        checked = PopulationConfig(settings["members"], replicates, steps=settings["steps"])
+        checked.check()
+        space = Space.parse(task["space"])
+        minimize = {"max": False, "min": True}[task["mode"]]
+    except (KeyError, TypeError, RomulError) as error:
+        why = str(error) if isinstance(error, RomulError) else repr(error)
+        raise _damaged(store, why) from error
+    numbers = (checked.members, replicates, checked.steps, seed)
+    if not all(type(number) is int for number in numbers):
+        raise _damaged(store, "members, replicates, steps and seed must be whole numbers")
+    history = History(space, checked.members * replicates, checked.steps, seed)
+    return history, store, minimize, replicates
+
+
+def _damaged(store: Store, why: str) -> StoreError:
+    return StoreError(
+        f"{store.config} is not the config of a population: {why}. To mend it, let the command "
+        f"that started it begin another one with name=..., and copy that one's config.yaml"
+    )
 
 
 def step_dict(state: State, member: int, age: int) -> dict[str, Any]:

@@ -395,7 +395,9 @@ class State:
         self.gone.add(r.worker)
 
     def _checkpoint_lost(self, r: CheckpointLost) -> None:
-        self.checkpoints.pop((r.member, r.age), None)
+        path = self.checkpoints.pop((r.member, r.age), None)
+        if path is not None:
+            self.leftovers.append(path)
 
     def _drop(self, r: Dropped) -> None:
         gone = set(r.paths)

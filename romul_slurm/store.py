@@ -120,6 +120,8 @@ class Store:
     def check_writable(self) -> None:
         """Raise `StoreError` if this process may not write here."""
         for path in (self.root, self.journal, self.workers, self.steps):
+            if not path.is_dir():
+                raise StoreError(f"{path} is missing, or is no directory: put it back")
             if not os.access(path, os.W_OK):
                 raise StoreError(
                     f"cannot write to {path}: it is read-only for you. A population is run by "

@@ -15,7 +15,7 @@ from romul_slurm.status import MemberStatus, Status
 
 def summary(status: Status) -> str:
     """Return one line: how far, how good, how long still."""
-    ages = [m.age for m in status.members]
+    ages = [m.age for m in status.members] or [0]
     parts = [f"{status.steps_done}/{status.steps_total} steps", f"age {min(ages)}"]
     if min(ages) != max(ages):
         parts[-1] += f"-{max(ages)}"
@@ -85,6 +85,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minute:02d} min" if hours else f"{minute} min {second:02d} s"
 
 
-def clock(when: float) -> str:
-    """Return the local time of day."""
-    return time.strftime("%H:%M:%S", time.localtime(when))
+def clock(when: float, form: str = "%H:%M:%S") -> str:
+    """Return the local time, of day if nothing else is asked for."""
+    try:
+        return time.strftime(form, time.localtime(when))
+    except (OverflowError, OSError, ValueError):  # of a record that makes no sense
+        return "--:--:--"

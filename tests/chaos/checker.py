@@ -7,12 +7,13 @@ checkpoints are recomputed from its lineages, and then mailboxes and directories
 
 What is demanded always: every step is counted once, with the score that its lineage comes to, from
 a parent that was finished before; every member's last checkpoint and the best are there, each with
-exactly its lineage; nothing else is left.
+exactly its lineage; nothing else is left. What was damaged on purpose (`damaged`) may be missing or
+wrong, but nothing may have been trained from it: recomputed scores tell.
 
-Where lines of the journal were damaged or cut (`journal_cut`) the rest is not: lost lines may be
-known to workers, may have dropped what is needed again, and records after them that contradict
-what is left are passed over, as the controller does. What was damaged on purpose (`damaged`) may be
-missing or wrong, but nothing may have been trained from it: recomputed scores tell.
+Where the end of the journal was damaged or cut (`journal_cut`), workers may know of attempts that
+the journal has forgotten, and what it says is kept may have been dropped before; everything else is
+demanded all the same, since later controllers know only what is left. Where a damaged line stands
+between others, records that contradict what is left are passed over, as controllers do.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def check(
         steps: how many each of them was to be trained for.
         damaged: paths in the directory that were damaged on purpose: checkpoints, partial ones,
             or files in them; mailboxes that were cut; journal segments with garbage in them.
-        journal_cut: whether lines of the journal were damaged or cut on purpose.
+        journal_cut: whether the end of the journal was damaged or cut on purpose.
         disk_failed: whether the disk was full or refused to write: what only people read may lack.
     """
     journal = read_journal(directory / "journal")
@@ -61,7 +62,7 @@ def check(
         return journal.faults
     damage = Damage(frozenset(damaged))
     budget = Budget.read(directory / "config.yaml", members, steps)
-    replay = Replay(budget, journal, damage.has, journal_cut)
+    replay = Replay(budget, journal, damage.has, cut=journal_cut)
     told = None if journal_cut else replay.attempts.keys() | journal.fenced
     return [
         *([] if journal_cut else _check_journal(journal, damage)),
@@ -206,7 +207,7 @@ def _check_directories(replay: Replay, directory: Path, damage: Damage) -> Itera
             yield from _check_checkpoint(replay, directory, path, key)
     for found in _entries(directory / "steps", 4):
         path = str(found.relative_to(directory))
-        if not (path in kept or found.name in ("report.json", "log") or damage.has(path)):
+        if path not in kept and found.name not in ("report.json", "log"):
             yield f"{path} was left behind"
     for found in _entries(directory / "trash", 1):
         yield f"trash/{found.name} was not deleted"

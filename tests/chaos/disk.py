@@ -55,7 +55,6 @@ class Disk:
 
     def set(self, **condition: Any) -> None:
         """Make it as bad as that; without arguments it is well."""
-        self.bad = bool(condition)
         temporary = self._switches.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(Condition(**condition))))
         temporary.replace(self._switches)

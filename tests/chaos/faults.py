@@ -59,7 +59,7 @@ def worker_frozen(run: Run, rng: Random) -> str:
     """A worker stands still for a while."""
     victims = _some(rng, run.workers())
     hit = _pids([v for v in victims if signalled(v, signal.SIGSTOP)])
-    run.later(rng.uniform(0.05, 3), lambda: [signalled(v, signal.SIGCONT) for v in victims])
+    run.later(rng.uniform(0.05, 2), lambda: [signalled(v, signal.SIGCONT) for v in victims])
     return hit
 
 
@@ -108,7 +108,7 @@ def everything_killed(run: Run, rng: Random) -> str:
 def controller_frozen(run: Run, rng: Random) -> str:
     """A controller stands still for a moment."""
     victims = [c for c in run.controllers if signalled(c, signal.SIGSTOP)]
-    run.later(rng.uniform(0.05, 4), lambda: [signalled(v, signal.SIGCONT) for v in victims])
+    run.later(rng.uniform(0.05, 2), lambda: [signalled(v, signal.SIGCONT) for v in victims])
     return _pids(victims)
 
 
@@ -142,10 +142,9 @@ def _supersede(run: Run, rng: Random, *, wait: bool) -> str:
     finally:
         for controller in old:
             controller.send_signal(signal.SIGCONT)
-    run.until(
-        lambda: all(controller.poll() is not None for controller in old),
-        "the end of a superseded controller",
-    )
+            run.aside.remove(controller)
+            run.controllers.append(controller)
+    run.until(lambda: len(run.controllers) <= 1, "the end of all controllers but one")
     return f"{_pids(old)} after {before[-1].name}"
 
 
@@ -344,18 +343,19 @@ def report_repeated(run: Run, rng: Random) -> str:
 
 def _disk(run: Run, rng: Random, longest: float, **condition: object) -> str:
     """Make the disk bad for a while."""
-    if run.disk is None or run.disk.bad:
+    run.until_well("disk")
+    if run.disk is None or run.done:
         return ""
     seconds = rng.uniform(0.2, longest)
-    run.disk_failed = True
     run.disk.set(**condition)
-    run.later(seconds, run.disk.set)
+    run.disk_failed = True
+    run.for_a_while("disk", seconds, run.disk.set)
     return f"for {seconds:.1f} s: {condition}"
 
 
 def disk_full(run: Run, rng: Random) -> str:
     """ENOSPC."""
-    return _disk(run, rng, 5, full=True)
+    return _disk(run, rng, 4, full=True)
 
 
 def disk_read_errors(run: Run, rng: Random) -> str:
@@ -375,12 +375,12 @@ def disk_fsync_errors(run: Run, rng: Random) -> str:
 
 def disk_slow(run: Run, rng: Random) -> str:
     """Every operation takes milliseconds."""
-    return _disk(run, rng, 4, delay_s=rng.uniform(0.002, 0.05))
+    return _disk(run, rng, 3, delay_s=rng.uniform(0.002, 0.05))
 
 
 def disk_hangs(run: Run, rng: Random) -> str:
     """No operation returns for a while."""
-    return _disk(run, rng, 4, hangs=True)
+    return _disk(run, rng, 3, hangs=True)
 
 
 PROCESSES: dict[str, Strike] = {
@@ -422,3 +422,12 @@ SLOW: dict[str, Strike] = {
     "worker returns from the dead": worker_returns_from_the_dead,
     "lease runs out": controller_superseded_after_its_lease,
 }
+FORGETTING = frozenset({"journal: byte flipped", "journal: cut"})
+"""What makes controllers forget what they had decided."""
+HARMFUL = FORGETTING | {
+    *CHECKPOINTS,
+    "disk: read errors",
+    "disk: write errors",
+    "disk: fsync errors",
+}
+"""What may change decisions: what they build on is lost, or steps fail again and again."""

@@ -124,6 +124,8 @@ class Journal:
     """What superseded controllers wrote when nobody listened to them any more."""
     bad: list[tuple[str, int]] = field(default_factory=list)
     """Damaged lines in what counts: the segment's name, and where the line ends."""
+    torn: bool = False
+    """Whether records of the same segment follow on a damaged line that counts."""
     faults: list[str] = field(default_factory=list)
     """What is wrong with the segments themselves."""
     size: int = 0
@@ -159,6 +161,7 @@ def read_journal(directory: Path) -> Journal:
         journal.counted += [(segment, record) for record in part.records]
         journal.uncounted += [(segment, record) for record in log.records[len(part.records) :]]
         journal.bad += [(name, end) for end in part.bad]
+        journal.torn |= bool(part.bad) and part.bad[0] < max(part.ends, default=0)
     return journal
 
 

@@ -1,8 +1,8 @@
 """What a population's journal says, told anew from its documentation, and what is wrong with it.
 
-A record that contradicts those before it is a violation. Only where lines of the journal were
-damaged or cut is it passed over instead: what followed from a lost record does not count either,
-and is decided again. What counts must be right even then.
+A record that contradicts those before it is a violation. Only where a damaged line stands between
+others is it passed over instead: what followed from a lost record does not count either, and is
+decided again. What counts must be right even then.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Replay:
     journal: Journal
     damaged: Callable[[str], bool] = lambda path: False
     """Whether the campaign itself has damaged a path."""
-    torn: bool = False
-    """Whether lines of the journal were damaged or cut."""
+    cut: bool = False
+    """Whether the journal was cut: then what it says is kept may have been dropped before."""
 
     violations: list[str] = field(default_factory=list)
     ages: list[int] = field(default_factory=list)
@@ -286,7 +286,7 @@ class Replay:
 
     def _blame(self, path: str, text: str) -> None:
         """What is missing or damaged must be what the campaign damaged."""
-        if not self.damaged(path):
+        if not (self.cut or self.damaged(path)):
             self._odd(f"{text}, which nobody had damaged")
 
     def on_dropped(self, r: Record) -> None:
@@ -385,8 +385,8 @@ class Replay:
         self.violations.append(violation)
 
     def _odd(self, violation: str) -> None:
-        """Tell of what may come of lost lines."""
-        if not self.torn:
+        """Tell of what can come of a damaged line between others, unless there is one."""
+        if not self.journal.torn:
             self._say(violation)
 
 

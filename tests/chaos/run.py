@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -35,11 +35,23 @@ MEMBERS = 8
 _PAUSE_S = 0.01
 _STANDSTILL_S = 3.0
 """A fault strikes also when the journal has not grown for so long."""
+_FUTILE = 30
+"""So many controllers in a row that ended without having journalled anything are too many."""
 _ENDINGS = {0, 1, 130, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM}
 
 
 class Stuck(Exception):
     """It does not go on by itself."""
+
+
+class Struck(NamedTuple):
+    """A fault that struck."""
+
+    fault: Fault
+    hit: str
+    """What it hit."""
+    at_s: float
+    """When it had, from the start of the run."""
 
 
 class Run:
@@ -77,10 +89,11 @@ class Run:
         self.aside: list[subprocess.Popen[bytes]] = []
         """Controllers that are frozen; they count as if they were not there."""
         self.done = False
-        self.struck: list[tuple[Fault, str]] = []
-        """The faults that struck, and what they hit."""
+        self.struck: list[Struck] = []
         self.damaged: set[str] = set()
         """What was damaged on purpose, relative to the population."""
+        self.trouble: set[str] = set()
+        """What is in trouble for a while: the disk, say."""
         self.journal_cut = False
         self.disk_failed = False
         self.checkpoints_damaged = False
@@ -92,9 +105,11 @@ class Run:
         self._settings = settings
         self._launcher = launcher
         self._watch = watch
+        self._futile = self._journalled = 0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._limit = time.monotonic() + limit_s
+        self._began = time.monotonic()
+        self._limit = self._began + limit_s
 
     # --- the user ----------------------------------------------------------------------------
 
@@ -133,6 +148,11 @@ class Run:
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         self.endings[process.returncode] += 1
         self.done = self.done or process.returncode == 0
+        size = journal_bytes(self.real)
+        self._futile = 0 if size != self._journalled else self._futile + 1
+        self._journalled = size
+        if self._futile > _FUTILE:
+            raise Stuck(f"{_FUTILE} controllers in a row ended without having journalled anything")
         if process.returncode not in _ENDINGS:
             self.violations.append(f"a controller ended with exit code {process.returncode}")
 
@@ -147,6 +167,20 @@ class Run:
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something after so many seconds."""
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), action))
+
+    def for_a_while(self, what: str, seconds: float, mend: Callable[[], None]) -> None:
+        """Something is in trouble now, and is mended after so many seconds."""
+
+        def end() -> None:
+            mend()
+            self.trouble.discard(what)
+
+        self.trouble.add(what)
+        self.later(seconds, end)
+
+    def until_well(self, what: str) -> None:
+        """Wait until something is in trouble no more."""
+        self.until(lambda: what not in self.trouble, f"the end of the trouble with the {what}")
 
     # --- faults ------------------------------------------------------------------------------
 
@@ -164,15 +198,29 @@ class Run:
         self.until(in_place, f"{mark} bytes of journal")
         hit = "" if self.done else how(self, random.Random(fault.seed))
         if hit:
-            self.struck.append((fault, hit))
+            self.struck.append(Struck(fault, hit, time.monotonic() - self._began))
 
     def finish(self) -> None:
         """Let it come to its end, with nothing happening to it any more."""
         while self._due:
             heapq.heappop(self._due)[2]()
         self.until(lambda: False, "the end", 300)
-        for process in [*self.controllers, *self.aside]:
-            process.wait(60)
+        self.until_gone()
+
+    def until_gone(self, timeout: float = 120) -> None:
+        """Wait for the end of all processes, and of all jobs."""
+        limit = time.monotonic() + timeout
+        while self._left():
+            if time.monotonic() > limit:
+                raise Stuck(f"it is done, but {self._left()} are still there")
+            time.sleep(_PAUSE_S)
+
+    def _left(self) -> list[str]:
+        left = [str(p.pid) for p in [*self.controllers, *self.aside] if p.poll() is None]
+        left += [str(worker.pid) for worker in self.workers()]
+        if not left and self.lab:
+            left += [f"job {job}" for job in self.lab.sh("squeue", "-h", "-o", "%i").split()]
+        return left
 
     def kill_everything(self) -> None:
         """Leave no process behind."""

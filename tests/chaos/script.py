@@ -26,7 +26,7 @@ class Fault:
 
 
 def script(
-    seed: int, count: int, kinds: Iterable[str], slow: Iterable[str], longest: int = 3000
+    seed: int, count: int, kinds: Iterable[str], slow: Iterable[str], longest: int = 1000
 ) -> list[Fault]:
     """Return so many faults, all kinds equally often but for the slow ones: these are rare."""
     rng = random.Random(seed)

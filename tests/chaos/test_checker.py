@@ -24,7 +24,10 @@ from tests.chaos.plants import (
     a_checkpoint_is_lost,
     a_report_for_people_is_missing,
     a_score_is_wrong,
+    a_step_is_counted_twice,
+    a_worker_is_told_what_is_not_journalled,
     the_last_checkpoint_is_missing,
+    what_an_attempt_is_to_continue_is_missing,
 )
 from tests.chaos.run import Run, signalled
 from tests.population.driver import ROOT
@@ -190,24 +193,42 @@ def test_repeated_reports_and_garbage_in_mailboxes_are_nothing_to_tell(copy: Cop
     assert copy.check() == []
 
 
-def test_records_that_contradict_a_cut_journal_do_not_count(copy: Copy) -> None:
+def test_records_that_follow_from_a_damaged_line_do_not_count(copy: Copy) -> None:
     """The step of an assignment that is lost is decided again, by another attempt."""
     step = copy.step(1, STEPS - 1)
     again = {**step, "attempt": step["attempt"].replace(".", ".9", 1)}
-    finished = copy.records[copy.finish(step)][1]
     place = copy.finish(step)
-    copy.insert(place + 1, {**finished, "attempt": again["attempt"]})
+    copy.insert(place + 1, {**copy.records[place][1], "attempt": again["attempt"]})
     copy.insert(place + 1, {**copy.first_decision(step), **again})
-    copy.records.pop(copy.issue(step))
     copy.save()
     home = copy.directory / copy.home(step)
     home.rename(home.with_name(again["attempt"]))
-    assert any("nobody issued it" in v for v in copy.check())
-    assert [v for v in copy.check(journal_cut=True) if "did not report it" not in v] == []
+    lost = encode(copy.records[copy.issue(step)][1])
+    for path in (copy.directory / "journal").iterdir():
+        path.write_bytes(path.read_bytes().replace(lost, b"#" + lost[1:]))
+    assert "is damaged" in copy.check()[0]
+    (unreported,) = copy.check(journal_cut=True)
+    assert f"{again['attempt']} was counted as finished, but worker" in unreported
 
 
-@pytest.mark.parametrize("plant", [a_score_is_wrong, the_last_checkpoint_is_missing])
-def test_what_counts_must_be_right_even_if_the_journal_was_cut(copy: Copy, plant: Plant) -> None:
+@pytest.mark.parametrize(
+    "plant", [what_an_attempt_is_to_continue_is_missing, a_worker_is_told_what_is_not_journalled]
+)
+def test_what_a_cut_journal_has_forgotten_may_show(copy: Copy, plant: Plant) -> None:
+    """A checkpoint may have been dropped, and a worker may have been told of a step."""
+    words, _ = PLANTS[plant.__name__]
+    plant(copy)
+    copy.save()
+    assert any(words in v for v in copy.check())
+    assert not any(words in v for v in copy.check(journal_cut=True))
+
+
+@pytest.mark.parametrize(
+    "plant", [a_score_is_wrong, a_step_is_counted_twice, the_last_checkpoint_is_missing]
+)
+def test_everything_else_is_demanded_of_a_journal_that_was_cut_too(
+    copy: Copy, plant: Plant
+) -> None:
     plant(copy)
     copy.save()
     assert copy.check(journal_cut=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from .lab import SHELL, Lab
-from .packages import SEARCH, complaint, missing
+from .packages import SEARCH, complaint, install, missing
 
 HERE = Path(__file__).resolve().parents[2] / ".slurm"
 WORKERS = "cluster=slurm cluster.workers=4 cluster.gpus_per_node=1"
@@ -72,25 +71,9 @@ def packages(folder: Path) -> str:
     """Install what tests on Slurm need, if we may; their own services are not used."""
     if not (absent := missing()):
         return ""
-    if os.getuid() == 0 and not _install(absent):
+    if not install(absent):
         return f"installed {' '.join(absent)}"
     return f"WARNING: tests on Slurm cannot run: {complaint(missing())}"
-
-
-def _install(names: list[str]) -> str:
-    """Return what went wrong."""
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
-        try:
-            subprocess.run(
-                ["apt-get", "--quiet=2", *command],
-                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            return str(error)
-    return ""
 
 
 def main() -> int:

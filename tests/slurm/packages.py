@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 PROGRAMS = {
     "slurmctld": "slurmctld",
@@ -31,3 +32,21 @@ def complaint(packages: list[str]) -> str:
     """Return the sentence that names missing packages and what to do."""
     install = f"apt-get install --no-install-recommends {' '.join(packages)}"
     return f"Slurm is not complete on this machine; as root: {install}"
+
+
+def install(packages: list[str]) -> str:
+    """Install packages, if we may; return what went wrong."""
+    if os.getuid() != 0:
+        return "only root may install packages"
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        try:
+            subprocess.run(
+                ["apt-get", "--quiet=2", *command],
+                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            return str(error)
+    return ""

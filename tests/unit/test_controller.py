@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from romul_slurm.errors import Superseded
+from romul_slurm.journal import Journal
 from romul_slurm.log import LogWriter
 from romul_slurm.records import (
     Assign,
     Beat,
     Cancel,
+    Dropped,
     Leave,
     Report,
     Saved,
@@ -243,6 +245,47 @@ def test_what_a_zombie_published_after_its_step_was_given_away_is_dropped_at_the
     assert not late.exists()
 
 
+# --- how many checkpoints there are ---------------------------------------------------------------
+
+
+def dropped(bench: Bench) -> list[str]:
+    """Return all that was announced to be dropped."""
+    records = Journal(bench.store.journal).read()
+    return [path for record in records if isinstance(record, Dropped) for path in record.paths]
+
+
+def test_what_a_turn_makes_superfluous_is_dropped_before_workers_are_submitted(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a controller that died in between would leave more than there may be."""
+    parents = {second.letters(worker)[-1].parent for worker in ("1.1.0", "1.1.1")}
+    for worker in ("1.1.0", "1.1.1"):
+        second.finish(worker, score=2.0)
+    second.leave("1.1.1")  # so that another worker is submitted in the same turn
+
+    def die(*submission: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(second.turning._crew._recruiter, "_try", die)
+    with pytest.raises(KeyboardInterrupt):
+        second.tick()
+    assert parents <= set(dropped(second))
+
+
+def test_a_controller_that_takes_over_first_drops_what_is_not_needed(second: Bench) -> None:
+    """Its predecessor may have died before the whole of its last turn was on disk."""
+    parents = {second.letters(worker)[-1].parent for worker in ("1.1.0", "1.1.1")}
+    for worker in ("1.1.0", "1.1.1"):
+        second.finish(worker, score=2.0)
+    second.tick()
+    journal = second.store.journal / "000001.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert b'"is":"dropped"' in lines.pop()
+    journal.write_bytes(b"".join(lines))
+    second.controller()
+    assert parents <= set(dropped(second))
+
+
 # --- damage and bad disks ------------------------------------------------------------------------
 
 
@@ -273,6 +316,15 @@ def test_a_step_whose_parent_is_damaged_is_decided_again_from_another(second: Be
     assert again.parent != damaged.parent
     assert "another parent" in second.notes("state.pt is missing")[0]
     assert second.state.open[again.member].failures == 0
+
+
+def test_a_damaged_checkpoint_is_dropped_when_nobody_reads_it_any_more(second: Bench) -> None:
+    damaged = orphan(second, "1.1.0")
+    checkpoint = second.store.root / damaged.parent
+    checkpoint.mkdir(parents=True)
+    second.tick()
+    second.tick()
+    assert not checkpoint.exists()
 
 
 def test_a_damaged_partial_checkpoint_has_its_step_begun_from_the_parent(second: Bench) -> None:

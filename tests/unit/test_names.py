@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from romul_slurm.errors import StoreError
 from romul_slurm.records import Assign
 from romul_slurm.store import Store
 from tests.unit.bench_population import Bench
@@ -59,3 +60,15 @@ def test_a_steps_directory_is_there_before_any_worker_hears_of_the_step(
     bench.tick()
     assert len(bench.state.attempts) == 2
     assert not missing
+
+
+@pytest.mark.parametrize("name", ["journal", "workers", "steps"])
+def test_a_part_of_a_population_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / "population")
+    store.create("")
+    (store.root / name).rmdir()
+    with pytest.raises(StoreError, match=f"{name} is missing"):
+        store.check_writable()
+    (store.root / name).touch()
+    with pytest.raises(StoreError, match=f"{name} is missing, or is no directory"):
+        store.check_writable()

@@ -250,6 +250,15 @@ def test_a_directory_in_place_of_a_segment_is_refused(journal: Path, number: int
             list(records)
 
 
+@pytest.mark.parametrize("content", [b"garbage\n" * 2, b"\xff\n\0\n", b"x\n\ny"])
+def test_a_segment_of_several_lines_that_are_all_damaged_is_not_passed_over(
+    journal: Path, content: bytes
+) -> None:
+    segment(journal, 3).write_bytes(content)
+    with pytest.raises(StoreError, match=r"first line of .*000003\.jsonl is damaged"):
+        list(Journal(journal).begin())
+
+
 @pytest.mark.parametrize(
     "name", ["²²²²²²", "7", "-00001", "٠٠٠٠٠٩", "000009 ", "1e0009", "0000000000000000000000009"]
 )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from romul_slurm.clusters.base import FAULT_SIGNALS, JobStatus
+from romul_slurm.errors import Unreachable
 
 _COLUMNS = {
     "JobArrayID": 32,
@@ -80,8 +81,16 @@ def command(nonces: Iterable[str], user: int) -> list[str]:
 
 
 def parse(text: str) -> dict[str, Row]:
-    """Return squeue's rows by job."""
-    rows = [_row(line) for line in text.splitlines() if line.strip()]
+    """Return squeue's rows by job.
+
+    Raises:
+        Unreachable: something else was printed; that a job is not in it means nothing then.
+    """
+    lines = [line for line in text.split("\n") if line.strip()]
+    rows = [_row(line) for line in lines]
+    for line, row in zip(lines, rows, strict=True):
+        if not (re.match("[A-Z_]+$", row.state) and re.match("[0-9]", row.job.rpartition(":")[2])):
+            raise Unreachable(f"squeue: this is no answer: {line.strip()[:200]!r}")
     # an array that was cancelled as a whole before it started has a number, but no elements
     return {row.job: row for row in rows if is_job(row.job)}
 
@@ -95,12 +104,16 @@ def _row(line: str) -> Row:
     return Row(
         f"{name}:{number}",
         state,
-        float(end) if end.isdigit() and int(end) else float("inf"),
-        int(status) if status.isdigit() else 0,
-        int(restarts) if restarts.isdigit() else 0,
+        float(_number(end)) or float("inf"),
+        _number(status),
+        _number(restarts),
         partition,
         reason,
     )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def status(row: Row, asked: float) -> JobStatus:
@@ -188,7 +201,7 @@ def explain(text: str, jobs: Iterable[str], asked: float) -> dict[str, JobStatus
 
 def is_job(job: str) -> bool:
     """Whether a name is that of a Slurm job."""
-    return re.fullmatch(r"romul-[\w.-]+:\d+_\d+", job) is not None
+    return re.fullmatch(r"romul-[\w.-]+:\d+_\d+", job, re.ASCII) is not None
 
 
 def job_name(nonce: str, array: str, index: int) -> str:

@@ -43,5 +43,5 @@ def parse(text: str) -> Site:
 
 
 def _number(text: str | None, default: int) -> int:
-    match = re.match(r"\d+", text or "")
+    match = re.match("[0-9]{1,15}", text or "")
     return int(match.group()) if match else default
