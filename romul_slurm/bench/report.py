@@ -21,7 +21,8 @@ _ABOUT = {
 
 LEGEND = (
     "Median and quartiles. The two marks: against random constants, and against the best pbt of "
-    f"the table; + better, - worse, = neither (Mann-Whitney U, two-sided, p < {SIGNIFICANCE})."
+    f"the table; + better, - worse, = neither (Mann-Whitney U, two-sided, p < {SIGNIFICANCE}), "
+    "o nothing else to compare with."
 )
 
 
@@ -79,7 +80,7 @@ def _figures(row: Row) -> Text:
 
 def marks(row: Row) -> str:
     """Return two characters: against random constants, and against the best pbt."""
-    return "".join(c.mark if c else " " for c in (row.against_random, row.against_pbt))
+    return "".join(c.mark if c else "o" for c in (row.against_random, row.against_pbt))
 
 
 def median(row: Row) -> str:
@@ -117,7 +118,7 @@ def markdown(rows: Sequence[Row]) -> str:
         labels = [label for label, _ in _by(mine, lambda row: row.cell.contestant.label)]
         lines = [f"| {' | '.join([key, *labels])} |", "|---" * (len(labels) + 1) + "|"]
         for toy, of_toy in _by(mine, lambda row: row.cell.toy):
-            figures = [f"{median(row)} {marks(row).strip()}".strip() for row in of_toy]
+            figures = [f"{median(row)} {marks(row)}" for row in of_toy]
             lines.append(f"| {' | '.join([toy, *figures])} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)

@@ -122,7 +122,7 @@ def _asynchronously(simulation: Simulation, workers: int, max_lead: int = 1) -> 
     training: list[tuple[float, int, NextStep]] = []
     free, ages, now = {*simulation.ages}, simulation.ages, 0.0
     while True:
-        while len(training) < workers:
+        while free and len(training) < workers:
             member = furthest_behind(ages, free & ages.keys(), max_lead)
             if member is None:
                 break

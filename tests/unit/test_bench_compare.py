@@ -71,8 +71,8 @@ def test_the_first_mark_compares_with_random_and_the_second_with_the_best_pbt() 
     toy = {"random": HIGH, "pbt:interval=1": LOW, "pbt:interval=2": HIGH, "romul": HIGH}
     table = rows("rosenbrock", toy)
     assert {label: marks(row) for label, row in table.items()} == {
-        "random": " -",
-        "pbt:interval=1": "+ ",  # the best pbt is not compared with itself
+        "random": "o-",
+        "pbt:interval=1": "+o",  # the best pbt is not compared with itself
         "pbt:interval=2": "=-",
         "romul": "=-",
     }
@@ -81,12 +81,12 @@ def test_the_first_mark_compares_with_random_and_the_second_with_the_best_pbt() 
 
 def test_on_a_toy_with_scores_the_best_pbt_is_the_one_with_the_highest_median() -> None:
     table = rows("triangle", {"pbt:interval=1": LOW, "pbt:interval=2": HIGH, "romul": LOW})
-    assert marks(table["romul"]) == " -"
+    assert marks(table["romul"]) == "o-"
     assert table["romul"].against_pbt.other == "pbt:interval=2"
 
 
 def test_without_random_and_pbt_nothing_is_marked() -> None:
-    assert marks(rows("rosenbrock", {"romul": LOW})["romul"]) == "  "
+    assert marks(rows("rosenbrock", {"romul": LOW})["romul"]) == "oo"
 
 
 def test_toys_and_modes_are_compared_apart() -> None:
@@ -97,7 +97,7 @@ def test_toys_and_modes_are_compared_apart() -> None:
         Cell("rosenbrock", "asynchronous", random, tuple(LOW)),
         Cell("rosenbrock", "asynchronous", romul, tuple(HIGH)),
     ]
-    assert [marks(row)[0] for row in compare(cells)] == [" ", "+", " ", "-"]
+    assert [marks(row)[0] for row in compare(cells)] == ["o", "+", "o", "-"]
 
 
 def test_median_and_quartiles() -> None:
