@@ -52,15 +52,15 @@ def run_attempt(
     def report(outcome: Any, **more: Any) -> Report:
         return Report(assign.attempt, outcome, started, time.monotonic() - clock, **more)
 
+    source = assign.resume or assign.parent
     try:
-        if source := assign.resume or assign.parent:
+        if source:
             with naming(root / source):
                 manifest.verify(within(root, source))
         within(root, home).mkdir(parents=True, exist_ok=True)
         with running(step):
             score = _number(task()(step))
-        with naming(home):
-            finish(home, checksums=terms.checksums)
+        finish(home, checksums=terms.checksums, link=link)
         result = report("finished", score=score, metrics=_finite(step.metrics))
     except StepInterrupted:
         return report("cancelled" if link.cancelled() else "interrupted")
@@ -70,24 +70,26 @@ def run_attempt(
         text = _describe(error)
         with contextlib.suppress(OSError):  # the log may be on a full disk
             print(text, file=sys.stderr, flush=True)
-        return report(_outcome(error, root, home, link), error=text)
+        return report(_outcome(error, source, root, home, link), error=text)
     _write_report(home, assign, result)
     return result
 
 
 def _outcome(
-    error: BaseException, root: Path, home: Path, link: Link
+    error: BaseException, source: str | None, root: Path, home: Path, link: Link
 ) -> Literal["interrupted", "orphaned", "full", "disk", "failed"]:
     """Return what an error during an attempt means."""
     if link.must_stop():  # what breaks while the job is being taken down is no failure
         return "interrupted"
     if isinstance(error, CheckpointDamaged):
-        return "orphaned"
-    if is_full(error) and not takes(home, _BIT):  # else it is another disk, of this machine
+        return "orphaned" if source else "failed"
+    ours = is_on(error, root)
+    # an error that names no file may be about another disk, of this machine
+    if is_full(error) and (ours or not takes(home, _BIT)):
         for name in (WRITING, WRITING_PARTIAL):  # nobody knows of them; others need the room
             remove(home / name)
         return "full"
-    if may_pass(error) and is_on(error, root):
+    if may_pass(error) and ours:
         return "disk"
     return "failed"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
@@ -89,6 +90,8 @@ class Controller:
             store.requests, RequestRecord, store.requests.stat().st_size
         )
         self._assigned = 0
+        self._disk_trouble: Counter[str] = Counter()
+        """Worker -> how many of its attempts in a row came to nothing over the disk."""
         self._swept = False
         self._closing_since = self._beat_at = self._view_at = 0.0
 
@@ -115,7 +118,8 @@ class Controller:
         if self.closing is None:
             self._assign()
             self._drop()  # together with what makes it superfluous: submitting is a commit, too
-            self._crew.staff(len(self.state.attempts) + self._planner.ready())
+            ready = 0 if self._outage.goes_on() else self._planner.ready()
+            self._crew.staff(len(self.state.attempts) + ready)
         if self.closing is not None:
             self._close(self.closing)
             self._drop()
@@ -212,6 +216,7 @@ class Controller:
             self._on_unfinished(attempt, record, offset)
 
     def _on_finished(self, attempt: Attempt, r: Report, offset: int) -> None:
+        self._disk_trouble.pop(attempt.worker, None)
         now, step = time.time(), self.state.open.get(attempt.member)
         if step is None or step.live != attempt.name:  # decided anew in the meantime
             self._ledger.record(Unfinished(attempt.name, "cancelled", now, "", offset))
@@ -227,9 +232,17 @@ class Controller:
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
         elif r.outcome in ("full", "disk"):
-            self._outage.begin(where(attempt), _last_line(r.error))
+            self._outage.begin(where(attempt), _last_line(r.error), lost=True)
+            if r.outcome == "disk":
+                self._on_disk_trouble(attempt.worker)
         elif r.outcome == "orphaned":
             self._on_orphaned(attempt, r.error)
+
+    def _on_disk_trouble(self, worker: str) -> None:
+        """A worker that fails twice in a row, where others do not, should not get every step."""
+        self._disk_trouble[worker] += 1
+        if self._disk_trouble[worker] > 1:
+            self._crew.dismiss(worker, "its machine cannot use the disk")
 
     def _on_orphaned(self, attempt: Attempt, why: str) -> None:
         """A checkpoint is missing or damaged: nothing else may continue it either."""
@@ -311,6 +324,8 @@ class Controller:
         if not self.state.workers:
             self._sweep()
             if not self._retention.busy and not droppable(self.state):
+                for path in self._retention.stuck:
+                    self.note(f"the disk does not let go of {path}: delete it when it does")
                 self._ledger.record(closing)
         elif closing.reason == "stopped":
             pass  # they save, however long that takes
@@ -319,7 +334,8 @@ class Controller:
 
     def _sweep(self) -> None:
         """Once nobody works: find what attempts left that no counted journal knows of."""
-        if self.state.strays and not self._swept:
+        # where the journal is damaged it does not know of all that is needed
+        if self.state.strays and not self._swept and not self.state.contradicted:
             self._swept = True
             self.state.leftovers += self._retention.strays(needed(self.state))
 
@@ -327,7 +343,7 @@ class Controller:
         """Announce what nothing needs any more, once the last batch is out of the way."""
         paths = [] if self._retention.busy else droppable(self.state)
         if paths:
-            self._ledger.record(Dropped(paths))
+            self._ledger.record(Dropped([*paths, *self._retention.stuck]))
             self._retention.announced(paths)
 
     def _show_now_and_then(self) -> None:

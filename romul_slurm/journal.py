@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from romul_slurm import __version__
@@ -28,7 +28,7 @@ class Journal:
         self.directory = directory
         self.segment = 0
         self.bad: list[str] = []
-        """Lines that are no valid record, as `file:line`; filled by `read`."""
+        """Lines that are no valid record, as `file:line`; filled by reading."""
         self._writer: LogWriter | None = None
 
     def exists(self) -> bool:
@@ -54,10 +54,11 @@ class Journal:
             self.bad += [line for line in reader.bad if line not in self.bad]
         return None
 
-    def begin(self) -> Iterator[JournalRecord]:
+    def begin(self, check: Callable[[], None] = lambda: None) -> Iterator[JournalRecord]:
         """Start a segment of our own, fencing off all older ones; yield what counts of them.
 
-        The header is written after the last record was read, with what was read.
+        The header is written after the last record was read, with what was read, unless `check`
+        raises: it is called just before.
 
         Raises:
             StoreError: if another controller began the same segment at the same moment, if the
@@ -77,6 +78,7 @@ class Journal:
             last = self._reader(self._path(head.segment))
             yield from self._read(last)
             counted[last.path.name] = last.offset
+        check()
         header = Segment(
             segment=self.segment,
             counted=counted,

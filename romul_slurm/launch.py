@@ -148,7 +148,7 @@ def run(
             population.cluster,
             population.settings,
             import_roots,
-            compromised=lambda: lease.compromise is not None,
+            compromised=lease.is_lost,
             view=view,
         )
         for line in journal.bad:
@@ -161,10 +161,25 @@ def run(
 def _read_back(journal: Journal, state: State) -> None:
     gc.disable()  # nothing that is read becomes garbage, and looking for it would take long
     try:
-        for record in journal.begin():
+        for record in journal.begin(lambda: _check_damage(journal, state)):
             state.apply(record)
     finally:
         gc.enable()
+
+
+def _check_damage(journal: Journal, state: State) -> None:
+    """Refuse to go on where a damaged line tells of steps that cannot be trained again.
+
+    Once their checkpoints are dropped, only a good copy of the line helps: until there is one,
+    nothing may be decided, and nothing deleted.
+    """
+    stuck = state.stuck()
+    if journal.bad and stuck:
+        raise StoreError(
+            f"damaged: {', '.join(journal.bad)}. What that tells of cannot be trained again (the "
+            f"checkpoints of member {stuck[0]} at age {state.history.age(stuck[0])} are gone). Put "
+            f"a good copy of the file there; what is finished can be seen with romul history"
+        )
 
 
 def _create_or_check(population: Population) -> None:

@@ -96,6 +96,9 @@ class LogWriter:
 
     def _write_durably(self, fd: int) -> None:
         """Write all of it or nothing: after a failed fsync nobody knows what is on disk."""
+        size = os.fstat(fd).st_size
+        if size < self._end:  # it was cut, perhaps within a line
+            self._end, self._pending = size, b"\n" + self._pending
         os.ftruncate(fd, self._end)
         rest = self._pending
         while rest:
@@ -159,12 +162,12 @@ class LogReader(Generic[R]):
         while True:
             begin = self.offset + at
             room = _CHUNK if until is None else max(0, min(_CHUNK, until - begin))
-            data = os.pread(fd, room, begin)
+            data = _pread(fd, room, begin)
             full = len(data) == _CHUNK
             end = data.rfind(b"\n") + 1
             if end:
                 self._endless = 0
-                lines = os.pread(fd, at + end, self.offset) if at else data[:end]
+                lines = _pread(fd, at + end, self.offset) if at else data[:end]
                 return lines, full and len(lines) == at + end
             if not full:
                 return b"", False
@@ -189,6 +192,15 @@ class LogReader(Generic[R]):
                 pieces = (file.read(min(_CHUNK, self._start - at)) for at in starts)
                 self._skipped = sum(piece.count(b"\n") for piece in pieces)
         return self._skipped
+
+
+def _pread(fd: int, size: int, begin: int) -> bytes:
+    """Return so many bytes; fewer only at the end of the file, not before what cannot be read."""
+    pieces = []
+    while size > 0 and (piece := os.pread(fd, size, begin)):
+        pieces.append(piece)
+        size, begin = size - len(piece), begin + len(piece)
+    return b"".join(pieces)
 
 
 def create_log(path: Path) -> None:

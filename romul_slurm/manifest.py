@@ -7,15 +7,18 @@ their sizes, their checksums if those are wanted, and how far a partial checkpoi
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
-from romul_slurm.errors import CheckpointDamaged
+from romul_slurm.errors import CheckpointDamaged, StoreError
 from romul_slurm.log import encode, parse
+from romul_slurm.store import within
 
 NAME = "romul.json"
 """In the checkpoint's directory; a training should not use this name."""
@@ -26,7 +29,7 @@ _CHUNK = 1 << 20
 class File(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file as it was when the checkpoint was published."""
 
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0, lt=1 << 50)]
     crc32: int | None = None
 
 
@@ -79,11 +82,12 @@ def verify(directory: Path) -> Manifest:
     """
     manifest = read(directory)
     for name, file in manifest.files.items():
-        path = directory / os.fsdecode(unquote_to_bytes(name))
+        path = _inside(directory, os.fsdecode(unquote_to_bytes(name)))
         try:
-            size = path.stat().st_size
+            status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             raise CheckpointDamaged(f"{path} is missing") from None
+        size = status.st_size if stat.S_ISREG(status.st_mode) else -1
         if size != file.size:
             raise CheckpointDamaged(f"{path} has {size} bytes instead of {file.size}")
         if file.crc32 is not None and _crc32(path) != file.crc32:
@@ -96,12 +100,23 @@ def size(directory: Path) -> int:
     return sum(file.size for file in read(directory).files.values())
 
 
+def _inside(directory: Path, name: str) -> Path:
+    try:
+        return within(directory, name)
+    except StoreError as error:
+        raise CheckpointDamaged(f"{directory / NAME} is damaged: {error}") from None
+
+
 def _files(directory: Path) -> Iterator[Path]:
     """Yield the plain files of a directory; links are left alone."""
-    for folder, _, names in os.walk(directory):
+    for folder, _, names in os.walk(directory, onerror=_raise):
         for path in sorted(Path(folder) / name for name in names):
             if path.is_file() and not path.is_symlink() and path != directory / NAME:
                 yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _crc32(path: Path) -> int:

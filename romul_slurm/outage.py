@@ -30,29 +30,41 @@ class Outage:
         self._pause = _PAUSE_S
         self._at = self._since = 0.0
 
-    def begin(self, who: str, why: str) -> None:
-        """Take note that somebody could not write or read a checkpoint."""
+    def begin(self, who: str, why: str, *, lost: bool = False) -> None:
+        """Take note that somebody could not write or read a checkpoint.
+
+        Args:
+            who: whose step it is.
+            why: what the disk said.
+            lost: an attempt came to nothing for that; the next ones wait longer and longer.
+        """
         now = time.monotonic()
-        if not self._goes_on:
-            if now - self._since > _LONGEST_PAUSE_S:
-                self._pause = _PAUSE_S
-            self._goes_on, self._since = True, now
-            self._ledger.note(
-                f"{who}: {why}. No step is begun until the disk takes checkpoints again; then it "
-                f"goes on by itself"
-            )
-        self._at = now + self._pause
+        if self._goes_on:
+            return
+        if now - self._since > 2 * _LONGEST_PAUSE_S:
+            self._pause = _PAUSE_S
+        self._goes_on, self._since = True, now
+        self._at = now + (self._pause if lost else _PAUSE_S)
+        if lost:
+            self._lengthen()
+        self._ledger.note(
+            f"{who}: {why}. No step is begun until the disk takes checkpoints again; then it goes "
+            f"on by itself"
+        )
 
     def goes_on(self) -> bool:
         """Whether no steps may be given out; try now and then whether the disk is well again."""
         if self._goes_on and time.monotonic() >= self._at:
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
             if takes(self._store.root, _LEAST + self._checkpoint_size()):
                 self._goes_on = False
                 self._ledger.note("the disk takes checkpoints again: steps are begun")
             else:
                 self._at = time.monotonic() + self._pause
+                self._lengthen()
         return self._goes_on
+
+    def _lengthen(self) -> None:
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
 
     def _checkpoint_size(self) -> int:
         """Return the bytes of any checkpoint that is kept, 0 if none can be read."""

@@ -165,6 +165,8 @@ class State:
         """Workers that have left."""
         self.scaled: Scaled | None = None
         """The number of workers that was asked for while it ran."""
+        self.contradicted = False
+        """Whether records were ignored because what they build on is not known."""
         self.strays = False
         """Whether somebody nobody listens to any more may have written."""
         self.saves = False
@@ -213,6 +215,11 @@ class State:
         numbers = range(self.history.members, self.history.members + self.evaluations)
         return [n for n in numbers if n not in self.evaluated.get(self.best, {})]
 
+    def stuck(self) -> list[int]:
+        """Return the members that nobody's checkpoint lets go on."""
+        ages = {age for _, age in self.checkpoints}
+        return [m for m in self.runnable() if self.history.age(m) not in {0, *ages}]
+
     def slowest(self) -> int:
         """Return the lowest age of a member that did not end."""
         ages = [self.history.age(m) for m in range(self.history.members) if m not in self.ended]
@@ -257,6 +264,7 @@ class State:
     def _assigned(self, r: Assigned) -> None:
         self._check_config(r.member, r.decision)
         if not self._consistent(r):
+            self.contradicted = True
             return
         if r.decision is not None:
             old = self.open.get(r.member)

@@ -9,6 +9,8 @@ import contextlib
 import os
 import tempfile
 import time
+import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,9 +23,11 @@ from romul_slurm.store import (
     CHECKPOINT,
     WRITING,
     WRITING_PARTIAL,
+    fsync,
     partial_name,
     publish,
     remove,
+    sync,
 )
 
 STATE = "state.pt"
@@ -54,8 +58,8 @@ class Link(Protocol):
     def blocked(self, why: str) -> None:
         """A checkpoint cannot be written: the disk is full, or fails."""
 
-    def wait_for_disk(self) -> bool:
-        """Wait a little; False if that has gone on for too long."""
+    def wait_for_disk(self, since: float) -> bool:
+        """Wait a little; False if that has gone on for too long since then (monotonic seconds)."""
 
 
 class Step:
@@ -150,18 +154,8 @@ class Step:
             CheckpointError: naming the key of what `torch.load(weights_only=True)` would refuse.
             OSError: if it cannot be written.
         """
-        if self._home is None:
-            return
-        while True:
-            try:
-                _torch_save(state, self.checkpoint_dir / STATE)
-                break
-            except OSError as error:
-                if not may_pass(error) or self._link is None:
-                    raise
-                self._link.blocked(str(error))
-                if not self._link.wait_for_disk():
-                    raise
+        if self._home is not None:
+            patiently(lambda: _torch_save(state, self.checkpoint_dir / STATE), self._link)
 
     def checkpoint(self, make_state: Callable[[], Any], *, epoch_done: bool = True) -> None:
         """Mark a safe point: here the training can be interrupted and continued.
@@ -233,14 +227,18 @@ class Step:
         """Publish a partial checkpoint; where the disk does not take it, go on without."""
         assert self._home is not None
         assert self._link is not None
-        writing, number = self._home / WRITING_PARTIAL, self._partials + 1
+        number = self._partials + 1
+        writing, final = self._home / WRITING_PARTIAL, self._home / partial_name(number)
+        for path in (writing, final):  # where an earlier try failed, both may be there
+            remove(path)
         try:
-            self._write_partial(writing, make_state, epochs)
-            publish(writing, self._home / partial_name(number))
+            with naming(writing):
+                self._write_partial(writing, make_state, epochs)
+                publish(writing, final)
         except OSError as error:
             if not may_pass(error):
                 raise
-            for path in (writing, self._home / partial_name(number)):
+            for path in (writing, final):
                 remove(path)
             self._link.blocked(str(error))
         else:
@@ -249,7 +247,6 @@ class Step:
         self._saved_at = time.monotonic()
 
     def _write_partial(self, writing: Path, make_state: Callable[[], Any], epochs: int) -> None:
-        remove(writing)
         writing.mkdir(parents=True)
         final_directory, self._directory = self._directory, writing
         try:
@@ -286,20 +283,48 @@ def running(step: Step) -> Iterator[Step]:
         _current = None
 
 
-def finish(home: Path, *, checksums: bool = False) -> None:
+def patiently(write: Callable[[], None], link: Link | None) -> None:
+    """Write something, again and again while the disk does not take it.
+
+    Raises:
+        OSError: if that is no use, or has gone on for too long.
+    """
+    since = time.monotonic()
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            if link is None or not may_pass(error):
+                raise
+            link.blocked(str(error))
+            if not link.wait_for_disk(since):
+                raise
+
+
+def finish(home: Path, *, checksums: bool = False, link: Link | None = None) -> None:
     """Publish the step's checkpoint.
 
     Raises:
         CheckpointError: if the training wrote none.
+        OSError: if the disk does not take it.
     """
-    writing = home / WRITING
+    writing, final = home / WRITING, home / CHECKPOINT
     if not writing.is_dir() or not any(writing.iterdir()):
         raise CheckpointError(
             "the task returned without saving: call step.save({...}), or write to "
             "step.checkpoint_dir, before it returns"
         )
-    manifest.write(writing, checksums=checksums)
-    publish(writing, home / CHECKPOINT)
+    sync(writing)  # once: who tries again after an error is told that all is well
+
+    def seal() -> None:
+        if final.exists():
+            fsync(home)
+        else:
+            manifest.write(writing, checksums=checksums)
+            publish(writing, final)
+
+    with naming(home):
+        patiently(seal, link)
 
 
 def _torch_load(path: Path, map_location: Any) -> Any:
@@ -309,20 +334,21 @@ def _torch_load(path: Path, map_location: Any) -> Any:
         with naming(path):
             return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        damaged = disk_error(error) is None and not _is_readable(path)
+        damaged = disk_error(error) is None and not _is_intact(path)
         kind = CheckpointDamaged if damaged else CheckpointError
         raise kind(f"cannot load {path}: {error}") from error
 
 
-def _is_readable(path: Path) -> bool:
-    """Whether it is not the file that is at fault, but where it was to be loaded to."""
-    import torch
+def _is_intact(path: Path) -> bool:
+    """Whether it is not the file that is at fault, but what loads it, or where to.
 
+    What torch writes is a zip archive, with a checksum of each file in it.
+    """
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
         return False
-    return True
 
 
 def _torch_save(state: Any, path: Path) -> None:

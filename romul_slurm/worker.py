@@ -77,7 +77,7 @@ class Worker:
         self._segment = 0
         self._queue: list[Assign] = []
         self._current: str | None = None
-        self._blocked_since = math.inf
+        self._complained = -math.inf
         self._unwanted: set[str] = set()
         self._task: Task | None = None
         self._born = self._heard = self._looked = self._announced = time.monotonic()
@@ -117,7 +117,7 @@ class Worker:
     def _perform(self, assign: Assign, terms: Welcome) -> None:
         self._current = assign.attempt
         self._say(Started(assign.attempt))
-        self._blocked_since = math.inf
+        self._complained = -math.inf
         home = self.store.root / self.store.attempt(assign.member, assign.age, assign.attempt)
         with self._output_to(home / "log"):
             report = run_attempt(assign, self.store.root, home, self._get_task, terms, self)
@@ -198,16 +198,14 @@ class Worker:
     def blocked(self, why: str) -> None:
         """Say, now and then, that a checkpoint cannot be written."""
         assert self._current
-        now = time.monotonic()
-        if now - self._announced >= timing.ALIVE_S or self._blocked_since > now:
-            self._announced = now
+        if time.monotonic() - self._complained >= timing.ALIVE_S:
+            self._complained = time.monotonic()
             self._say(Blocked(self._current, why))
-        self._blocked_since = min(now, self._blocked_since)
 
-    def wait_for_disk(self) -> bool:
-        """Wait a little; False if the worker must leave, or has waited for too long."""
+    def wait_for_disk(self, since: float) -> bool:
+        """Wait a little; False if the worker must leave, or has waited for too long since then."""
         patience = self._welcome.patience_s if self._welcome else 0.0
-        too_long = time.monotonic() - self._blocked_since > patience
+        too_long = time.monotonic() - since > patience
         if self._inline or too_long or self.must_stop():
             return False
         time.sleep(_BLOCKED_PAUSE_S)

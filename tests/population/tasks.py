@@ -101,16 +101,21 @@ class Misbehaving:
 
 
 class Heavy:
-    """`Counting` with checkpoints of some size, by `step.save` or as the training's own files."""
+    """`Counting` with checkpoints of some size, by `step.save` or as the training's own files.
 
-    def __init__(self, size: int, own_files: bool = False):
+    From the second step on it waits for the file `gate`, if one is named.
+    """
+
+    def __init__(self, size: int, own_files: bool = False, gate: str = ""):
         self._size = size
         self._own_files = own_files
+        self._gate = gate
 
     def __call__(self, step: Step) -> float:
         total = self._load(step)
+        while self._gate and step.age and not Path(self._gate).exists():
+            time.sleep(0.01)
         for epoch in step.epochs(step.parent_dir):
-            time.sleep(0.02)
             total = 0.9 * total + step.hyperparameters["x"] * ((step.seed + epoch) % 97)
         if self._own_files:
             (step.checkpoint_dir / "total.json").write_text(json.dumps(total))

@@ -74,14 +74,24 @@ def begun_while_it_was_full(population: Path) -> list[Assigned]:
     return begun
 
 
+@contextlib.contextmanager
+def running_into(disk: Path, *overrides: str, leave: int) -> Iterator[tuple[Any, Path]]:
+    """Start a population whose disk is filled after each member's first step."""
+    population, gate = disk / "population", disk.parent / "gate"
+    named = f"task.train.gate='{gate}'"
+    with started(population, *SETTINGS, named, *overrides) as process:
+        until(lambda: len(records(population, Finished)) == 4, "the first steps")
+        ballast = fill(disk, leave=leave)
+        gate.touch()
+        yield process, ballast
+
+
 @pytest.mark.parametrize("how", [(), OWN_FILES], ids=["step.save", "own files"])
 def test_without_room_for_checkpoints_no_step_is_begun_until_there_is(
     disk: Path, undisturbed: list[dict[str, Any]], how: tuple[str, ...]
 ) -> None:
     population = disk / "population"
-    with started(population, *SETTINGS, *how) as process:
-        until(lambda: len(records(population, Finished)) >= 4, "some steps")
-        ballast = fill(disk, leave=300_000)
+    with running_into(disk, *how, leave=300_000) as (process, ballast):
         until(lambda: told(population, FULL), "the user is told")
         ballast.unlink()
         assert process.wait(60) == 0
@@ -92,26 +102,8 @@ def test_without_room_for_checkpoints_no_step_is_begun_until_there_is(
 
 def test_a_worker_waits_for_room_with_what_it_has_trained(disk: Path) -> None:
     population = disk / "population"
-    with started(population, *SETTINGS) as process:
-        until(lambda: len(records(population, Finished)) >= 4, "some steps")
-        ballast = fill(disk, leave=300_000)
+    with running_into(disk, leave=300_000) as (process, ballast):
         until(lambda: told(population, FULL), "the user is told")
         ballast.unlink()
         assert process.wait(60) == 0
     assert not records(population, Unfinished)
-
-
-def test_a_journal_that_cannot_be_written_is_waited_for(
-    disk: Path, undisturbed: list[dict[str, Any]]
-) -> None:
-    population = disk / "population"
-    with started(population, *SETTINGS) as process:
-        assert process.stdout is not None
-        until(lambda: len(records(population, Finished)) >= 4, "some steps")
-        ballast = fill(disk, leave=0)
-        for line in process.stdout:
-            if "cannot write" in line:
-                break
-        ballast.unlink()
-        assert process.wait(60) == 0
-    assert decisions(population) == undisturbed

@@ -91,7 +91,7 @@ class FakeLink:
     def blocked(self, why: str) -> None:
         self.heard.append(("blocked", why))
 
-    def wait_for_disk(self) -> bool:
+    def wait_for_disk(self, since: float) -> bool:
         self.patience -= 1
         return self.patience >= 0
 

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 
+from romul_slurm import manifest
 from romul_slurm.attempt import Output, run_attempt
+from romul_slurm.errors import CheckpointDamaged
 from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Step, current_step, finish
 from tests.unit.helpers import FakeLink
@@ -311,6 +313,17 @@ def test_a_failing_disk_of_the_population_is_not_the_tasks_fault(root: Path) -> 
     assert "Input/output error" in report.error
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_a_file_of_the_population_is_a_full_disk(root: Path, number: int) -> None:
+    """Also if so much was deleted since that something smaller would fit."""
+    error = OSError(number, os.strerror(number), str(root / "attempt" / "checkpoint.tmp" / "x"))
+    assert attempt(root, raising(error)).outcome == "full"
+
+
+def test_damage_that_is_no_checkpoints_of_the_population_is_the_tasks(root: Path) -> None:
+    assert attempt(root, raising(CheckpointDamaged("a model from elsewhere"))).outcome == "failed"
+
+
 @pytest.mark.parametrize("name", [None, "/data/images.tar"])
 def test_an_error_of_another_disk_is_the_tasks(root: Path, name: str | None) -> None:
     assert attempt(root, raising(failing(name))).outcome == "failed"
@@ -328,6 +341,16 @@ def test_a_state_that_torch_cannot_read_is_a_damaged_checkpoint(root: Path) -> N
     report = attempt(root, lambda step: step.load(), parent=source)
     assert report.outcome == "orphaned"
     assert "Traceback" not in report.error
+
+
+def test_a_state_with_what_torch_refuses_is_not_damaged(root: Path) -> None:
+    """Its training wrote it itself, past step.save()."""
+    source = checkpoint(root, {"x": 1})
+    torch.save({"x": Path("x")}, root / source / "state.pt")
+    manifest.write(root / source, checksums=True)
+    report = attempt(root, lambda step: step.load(), parent=source)
+    assert report.outcome == "failed"
+    assert "weights_only" in report.error
 
 
 def test_a_state_that_cannot_be_loaded_where_it_should_is_not_damaged(root: Path) -> None:

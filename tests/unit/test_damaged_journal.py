@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from romul_slurm import launch
+from romul_slurm.errors import StoreError
+from romul_slurm.history import History
+from romul_slurm.journal import Journal
 from romul_slurm.records import Assign, Leave, Report, Saved, Started
+from romul_slurm.state import State
+from romul_slurm.store import Store
 from tests.unit.bench_population import Bench, ByHand
 
 MEMBERS, STEPS = 3, 4
@@ -111,3 +117,42 @@ def test_whichever_line_is_damaged_the_population_completes_and_counts_what_was_
         assert bench.state.stopped is not None, lines[number]
         assert bench.state.stopped.reason == "done", (bench.state.stopped, lines[number])
         check(bench)
+
+
+def test_a_damaged_line_whose_checkpoints_are_gone_is_refused_until_there_is_a_good_copy(
+    tmp_path: Path,
+) -> None:
+    """Nothing is decided or deleted meanwhile, and with the good copy nothing was lost."""
+    settings = {"members": MEMBERS, "steps": 9, "synchronous": True}
+    bench = Bench(tmp_path / "population", ByHand(workers=2), **settings)
+    workers = Workers(bench, {})
+    while bench.state.slowest() < 4:
+        run(bench, workers, 1)
+    segment = bench.store.journal / "000001.jsonl"
+    good = segment.read_bytes()
+    ages = [len(rows) for rows in bench.state.rows]
+    lines = good.splitlines(keepends=True)
+    finished = [i for i, line in enumerate(lines) if b'"is":"finished"' in line]
+    number = finished[MEMBERS]  # of the second step: from scratch the first could be trained again
+    segment.write_bytes(b"".join([*lines[:number], b"x" + lines[number][1:], *lines[number + 1 :]]))
+    with pytest.raises(StoreError, match=rf"000001\.jsonl:{number + 1}.*Put a good copy"):
+        launch._read_back(Journal(bench.store.journal), State(*fresh(bench)))
+    segment.write_bytes(good)
+    bench.controller()
+    assert [len(rows) for rows in bench.state.rows] == ages
+
+
+def fresh(bench: Bench) -> tuple[History, Store, bool]:
+    """Return what a state is made of that knows nothing yet."""
+    old = bench.state.history
+    return History(old.space, old.members, old.steps, old.seed), bench.store, False
+
+
+def test_where_the_journal_contradicts_itself_nothing_unknown_is_deleted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "population", ByHand(workers=2), members=MEMBERS, steps=2)
+    bench.state.contradicted = bench.state.strays = True
+    stray = bench.store.root / "steps" / "0001" / "m00" / "unknown" / "checkpoint"
+    stray.mkdir(parents=True)
+    run(bench, Workers(bench, {}), 50)
+    assert bench.state.stopped is not None
+    assert stray.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import sys
@@ -297,3 +298,33 @@ def test_a_durable_append_is_on_disk_or_tried_again(
     writer.flush()
     assert len(synced) == 2
     assert read(log) == NOTES[:2]
+
+
+def test_what_cannot_be_read_is_not_taken_for_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a bad page a read just ends early; only the next one is an error."""
+    log = log_of(tmp_path / "log.jsonl", lines(*NOTES * 50))
+    bad, real = log.stat().st_size // 2, os.pread
+
+    def pread(fd: int, size: int, begin: int) -> bytes:
+        if begin >= bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(fd, min(size, bad - begin), begin)
+
+    monkeypatch.setattr(os, "pread", pread)
+    with pytest.raises(OSError, match="Input/output error"):
+        read(log)
+
+
+def test_a_durable_log_that_was_cut_while_it_is_written_goes_on_in_a_new_line(
+    tmp_path: Path,
+) -> None:
+    log = log_of(tmp_path / "log.jsonl")
+    writer = LogWriter(log, durable=True)
+    writer.append(NOTES[:2])
+    os.truncate(log, log.stat().st_size - 3)
+    writer.append(NOTES[2:3])
+    following = reader(log)
+    assert list(following.read()) == [NOTES[0], NOTES[2]]
+    assert len(following.bad) == 1

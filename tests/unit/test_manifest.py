@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,25 @@ def test_any_flipped_bit_of_the_manifest_itself_is_noticed(tmp_path: Path) -> No
             manifest.verify(checkpoint)
         flip_a_bit(checkpoint / manifest.NAME, place)
     manifest.verify(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"files":{"%2Fetc%2Fpasswd":{"size":1}}}',
+        '{"files":{"..%2F..%2Fsecret":{"size":1}}}',
+        '{"files":{"%2Fdev%2Fzero":{"size":0,"crc32":1}}}',
+        '{"files":{"state.pt":{"size":9223372036854775808}}}',
+        '{"files":{"state.pt":{"size":-5}}}',
+        '{"files":{"shards":{"size":4096}}}',
+    ],
+)
+def test_a_manifest_that_cannot_be_ours_is_damaged(tmp_path: Path, content: str) -> None:
+    checkpoint = published(tmp_path)
+    body = content.encode()
+    (checkpoint / manifest.NAME).write_bytes(b"%08x %b\n" % (zlib.crc32(body), body))
+    with pytest.raises(CheckpointDamaged):
+        manifest.verify(checkpoint)
 
 
 def test_file_names_need_not_be_unicode(tmp_path: Path) -> None:

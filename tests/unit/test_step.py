@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import romul_slurm
+from romul_slurm import manifest
 from romul_slurm.errors import CheckpointError
 from romul_slurm.step import Step, StepInterrupted, current_step, finish, running
 from tests.unit.helpers import FakeLink
@@ -508,3 +509,41 @@ def test_training_goes_on_without_a_partial_checkpoint_that_the_disk_does_not_ta
         step.checkpoint(lambda: {"x": 1})
     assert [event[0] for event in link.heard] == ["blocked", "progress", "saved", "progress"]
     assert sorted(p.name for p in home.iterdir()) == ["partial-1"]
+
+
+def test_what_is_left_of_a_partial_checkpoint_that_failed_is_no_obstacle(home: Path) -> None:
+    (home / "partial-1").mkdir(parents=True)
+    (home / "partial-1" / "half").write_text("x")
+    step = Step(home=home, link=FakeLink(), checkpoint_every_s=0)
+    for _ in step.epochs():
+        step.checkpoint(lambda: {"x": 1})
+    assert sorted(p.name for p in (home / "partial-1").iterdir()) == ["romul.json", "state.pt"]
+
+
+def test_a_trained_step_is_not_lost_because_its_manifest_cannot_be_written_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, real, left = FakeLink(patience=5), manifest.write, iter(range(3))
+
+    def write(directory: Path, **options: Any) -> None:
+        if next(left, None) is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(directory, **options)
+
+    Step(home=home, link=link).save({"x": 1})
+    monkeypatch.setattr(manifest, "write", write)
+    finish(home, link=link)
+    assert Step(parent=home / "checkpoint").load() == {"x": 1}
+    assert len(link.heard) == 3
+
+
+def test_data_that_could_not_be_put_on_disk_is_not_believed_the_second_time(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error of fsync the next call reports success, although the data are lost."""
+    step = Step(home=home)
+    (step.checkpoint_dir / "own file").write_text("x")
+    reluctant(monkeypatch, errno.EIO, 1)
+    with pytest.raises(OSError, match="Input/output error"):
+        finish(home, link=FakeLink(patience=5))
+    assert not (home / "checkpoint").exists()
