@@ -7,6 +7,7 @@ published. Nothing is updated in place, but for views that nobody decides by.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -138,23 +139,42 @@ class Store:
             making.rename(directory)
 
     def has_mailboxes(self, worker: str) -> bool:
-        """Whether a worker's mailboxes are there, and are plain files of this population."""
+        """Whether a worker's mailboxes are seen, and are plain files of this population."""
         boxes = (self.inbox(worker), self.outbox(worker))
-        return not any(p.is_symlink() for p in (boxes[0].parent, *boxes)) and all(
-            box.is_file() for box in boxes
-        )
+        try:
+            return not any(p.is_symlink() for p in (boxes[0].parent, *boxes)) and all(
+                box.is_file() for box in boxes
+            )
+        except OSError:  # nobody knows while the disk fails
+            return False
 
 
 def within(root: Path, path: str | Path) -> Path:
     """Return a path in a directory as an absolute one.
 
     Raises:
-        StoreError: if it leads out of the directory: by .., from the root, or by a link.
+        StoreError: if it leads out of the directory: by .., from the root, or by a link; or
+            nowhere, because links lead round in a circle.
+        OSError: if the disk does not tell.
     """
     absolute = root / path
-    if not absolute.resolve().is_relative_to(root.resolve()):
+    try:
+        real = Path(_real(absolute))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StoreError(f"{path} leads nowhere: its links lead round in a circle") from None
+    if not real.is_relative_to(os.path.realpath(root)):
         raise StoreError(f"{path} leads out of {root}: it is not touched")
     return absolute
+
+
+def _real(path: Path) -> str:
+    """Return where a path leads; not even a disk that fails may hide a link."""
+    try:
+        return os.path.realpath(path, strict=True)
+    except (FileNotFoundError, NotADirectoryError):  # it leads to something that is not there
+        return os.path.realpath(path)
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -174,21 +194,35 @@ def replace_file(path: Path, text: str) -> None:
 
 def publish(temporary: Path, final: Path) -> None:
     """Put a directory on disk for good and give it its name; from then on it does not change."""
-    for folder, _, names in os.walk(temporary):
-        for name in names:
-            fsync(Path(folder) / name)
-        fsync(Path(folder))
+    sync(temporary)
     temporary.rename(final)
     fsync(final.parent)
 
 
+def sync(directory: Path) -> None:
+    """Put all that is in a directory on disk."""
+    for folder, _, names in os.walk(directory, onerror=_raise):
+        for name in names:
+            fsync(Path(folder) / name)
+        fsync(Path(folder))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def remove(path: Path) -> bool:
-    """Delete a directory, or a link to one, as far as possible; return whether it is gone."""
-    if path.is_symlink():
-        with contextlib.suppress(OSError):
+    """Delete a directory, or a link to one, as far as possible; return whether it is known gone."""
+    try:
+        if path.is_symlink():
             path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
-    return not os.path.lexists(path)
+        shutil.rmtree(path, ignore_errors=True)
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def fsync(path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,3 +130,39 @@ def test_a_volunteer_whose_mailboxes_are_links_is_not_talked_to(tmp_path: Path, 
     bench.tick()
     assert "v-1" not in bench.state.workers
     assert Store(target).inbox("v-1").stat().st_size == 0
+
+
+def test_links_that_lead_round_in_a_circle_are_refused(root: Path) -> None:
+    (root / "steps" / "loop").symlink_to("loop")
+    for path in ("steps/loop", "steps/loop/checkpoint"):
+        with pytest.raises(StoreError, match="leads nowhere"):
+            within(root, path)
+    assert assigned(root, home="steps/loop/x").outcome == "failed"
+
+
+def test_an_attempts_directory_that_is_linked_to_itself_does_not_end_the_controller(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path / "population")
+    home = bench.store.root / bench.store.attempt(0, 0, "1.9-0123abcd")
+    home.parent.mkdir(parents=True)
+    home.symlink_to(home.name)
+    dropped = f"{home.relative_to(bench.store.root)}/checkpoint"
+    bench.state.leftovers.append(dropped)
+    bench.tick()
+    bench.tick()
+    assert bench.state.dropped == [dropped]
+    assert not bench.turning._retention.busy
+
+
+def test_a_disk_that_fails_hides_no_link(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.lstat
+
+    def lstat(path: str, **options: Any) -> os.stat_result:
+        if str(path).endswith("link"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    with pytest.raises(OSError, match="Input/output error"):
+        within(root, "steps/link/thesis")
