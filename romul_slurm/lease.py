@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import filelock
 
@@ -24,8 +25,28 @@ from romul_slurm.store import Store
 from romul_slurm.table import clock
 
 
+class Lease(filelock.SoftFileLease):
+    """A lease that is not lost just because the disk has failed for a while."""
+
+    def is_lost(self) -> bool:
+        """Whether somebody else may have it; to be asked often.
+
+        When it could not be refreshed for some time, filelock gives up, though it may still be
+        ours. Then it is refreshed here. Where nobody can tell, the beat and the journal do.
+        """
+        if self.compromise is None:
+            return False
+        owner = self.owner
+        if self.compromise.reason != "refresh-failed" or (owner and owner.token != self.token):
+            return True
+        if owner:
+            with contextlib.suppress(OSError):
+                os.utime(self.lock_file)
+        return False
+
+
 @contextlib.contextmanager
-def held(store: Store) -> Iterator[filelock.SoftFileLease]:
+def held(store: Store) -> Iterator[Lease]:
     """Hold the right to decide.
 
     A predecessor that was killed on this host is recognised at once; one on another host when its
@@ -35,9 +56,7 @@ def held(store: Store) -> Iterator[filelock.SoftFileLease]:
         PopulationBusy: another controller lives.
         StoreError: the lease cannot be taken.
     """
-    lease = filelock.SoftFileLease(
-        str(store.lease), lease_duration=timing.LEASE_S, thread_local=False
-    )
+    lease = Lease(str(store.lease), lease_duration=timing.LEASE_S, thread_local=False)
     beats: LogReader[Beat] = LogReader(store.beat, Beat, store.beat.stat().st_size)
     told, patience = False, _Patience()
     while True:
@@ -51,9 +70,8 @@ def held(store: Store) -> Iterator[filelock.SoftFileLease]:
                     f"romul status {store.root}"
                 ) from None
             if patience.is_over(lease):
-                lease.force_break()
-                continue
-            if not told and not patience.knows_dead:
+                _remove(store)
+            elif not told and not patience.knows_dead:
                 print(f"romul: {_holder(store)} holds {store.root}; waiting for a sign of life")
                 told = True
             time.sleep(0.2)
@@ -102,6 +120,26 @@ def _refreshed(path: str) -> int:
         return os.fstat(fd).st_mtime_ns
     finally:
         os.close(fd)
+
+
+def _remove(store: Store) -> None:
+    """Remove a lease whose holder is gone, which in some directories not everybody may."""
+    try:
+        store.lease.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{_holder(store)} shows no sign of life, but you cannot remove its lease "
+            f"({error.strerror}). Ask {_owner(store.lease)}, to whom it belongs, to delete "
+            f"{store.lease}"
+        ) from error
+
+
+def _owner(path: Path) -> str:
+    """Return a file's user: a name, or a number where this machine knows none."""
+    try:
+        return path.owner()
+    except (KeyError, OSError):
+        return f"user {path.lstat().st_uid}"
 
 
 def _holder(store: Store) -> str:
