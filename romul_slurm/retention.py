@@ -7,6 +7,8 @@ was still reading is done. Whatever a crash leaves in trash/ is deleted by the n
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections import deque
 from pathlib import Path
@@ -19,6 +21,9 @@ from romul_slurm.store import Store, remove, within
 
 _BUDGET_S = 0.05
 """A turn spends no more than about this on deleting."""
+_PATIENCE_S = 15.0
+"""For so long nothing else is dropped if the disk does not let something go."""
+_LONGEST_PAUSE_S = 60.0
 
 
 def needed(state: State) -> set[str]:
@@ -68,33 +73,60 @@ class Retention:
 
     def __init__(self, store: Store, dropped: list[str]):
         """Take over `dropped`, the last batch a predecessor journalled."""
+        self.stuck: list[str] = []
+        """What the disk did not let go for a while; it is tried again now and then."""
         self._store = store
-        self._announced = dropped
         self._moved = 0
-        store.trash.mkdir(exist_ok=True)
-        now = time.monotonic()
-        self._trash = deque((now, path) for path in store.trash.iterdir())
+        self._again_at, self._pause = 0.0, 1.0
+        self._trash: deque[tuple[float, Path]] = deque()
+        self._looked = False
+        self.announced(dropped)
+        self._look()
+
+    def _look(self) -> None:
+        """Find what is in trash/; later, if the disk fails."""
+        try:
+            self._store.trash.mkdir(exist_ok=True)
+            now = time.monotonic()
+            self._trash = deque((now, path) for path in self._store.trash.iterdir())
+            self._looked = True
+        except OSError as error:
+            if not may_pass(error):
+                raise
 
     @property
     def busy(self) -> bool:
-        """Whether something announced is still in its place."""
+        """Whether something announced is still in its place, and may soon be moved."""
         return bool(self._announced)
 
     def announced(self, paths: list[str]) -> None:
         """Take note of what the journal now has."""
-        self._announced = paths
+        self._announced, self._since = paths, time.monotonic()
 
     def move(self) -> None:
         """Move what was announced in an earlier turn to trash/."""
-        announced, self._announced = self._announced, []
-        for path in announced:
+        now = time.monotonic()
+        self._announced = self._unmoved(self._announced)
+        if now - self._since > _PATIENCE_S:
+            self.stuck += self._announced
+            self._announced = []
+        if self.stuck and now >= self._again_at:
+            self.stuck = self._unmoved(self.stuck)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
+            self._again_at = now + self._pause
+
+    def _unmoved(self, paths: list[str]) -> list[str]:
+        """Move these to trash/; return those that the disk does not let go."""
+        unmoved = []
+        for path in paths:
             try:
                 self._move(path)
             except StoreError:
                 pass  # not ours to move: it stays where it is
             except OSError as error:  # gone already, or somebody else's; or later
                 if may_pass(error):
-                    self._announced.append(path)
+                    unmoved.append(path)
+        return unmoved
 
     def _move(self, path: str) -> None:
         self._moved += 1
@@ -105,21 +137,36 @@ class Retention:
 
     def purge(self) -> None:
         """Delete what has been in trash/ for a lease; a little in every turn."""
+        if not self._looked:
+            self._look()
         began = time.monotonic()
         while self._trash and began - self._trash[0][0] > timing.LEASE_S:
-            path: Path = self._trash.popleft()[1]
+            path = self._trash.popleft()[1]
             if not remove(path):
                 self._trash.append((began, path))
             if time.monotonic() - began > _BUDGET_S:
                 break
 
     def strays(self, needed: set[str]) -> list[str]:
-        """Return checkpoints on disk, whole or partial, that are not among those needed."""
-        root = self._store.root
-        found = (path for path in self._store.steps.glob("*/*/*/*") if path.is_dir())
-        return [name for path in found if (name := str(path.relative_to(root))) not in needed]
+        """Return checkpoints on disk, whole or partial, that are not among those needed.
+
+        What was announced is none, nor is what the disk does not show.
+        """
+        root, known = self._store.root, {*needed, *self._announced, *self.stuck}
+        found = [self._store.steps]
+        for _ in range(4):
+            found = [path for folder in found for path in _folders_in(folder)]
+        return [name for path in found if (name := str(path.relative_to(root))) not in known]
 
     def purge_all(self) -> None:
         """Delete all of trash/: every worker has left, nobody reads it."""
+        self.stuck = self._unmoved(self.stuck)
+        self._look()
         while self._trash:
             remove(self._trash.popleft()[1])
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [path for path in folder.iterdir() if os.path.isdir(path)]  # noqa: PTH112
+    return []
