@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping
@@ -73,7 +74,8 @@ class Crew:
         """Take over a predecessor's workers, and find those whose submission it never noted."""
         for worker in self._state.workers.values():
             if worker.nonce in self._state.intents:  # it may have died before it made them
-                self._store.add_worker(worker.name)
+                with contextlib.suppress(OSError):  # then nobody was submitted who would miss them
+                    self._store.add_worker(worker.name)
             self._mail.open(worker.name, worker.outbox)
             self._ledger.send(worker.name, self._welcome())
         self._recruiter.settle()
@@ -157,10 +159,13 @@ class Crew:
         if now - self._scanned_at < timing.VOLUNTEER_SCAN_S:
             return
         self._scanned_at = now
-        for path in self._store.workers.glob(f"{VOLUNTEER}*"):
-            known = path.name in self._mail or path.name in self._state.gone
-            if not known and self._store.has_mailboxes(path.name):
-                self._mail.open(path.name)
+        names: list[str] = []
+        with contextlib.suppress(OSError):  # the next scan finds them
+            names = [path.name for path in self._store.workers.glob(f"{VOLUNTEER}*")]
+        for name in names:
+            known = name in self._mail or name in self._state.gone
+            if not known and self._store.has_mailboxes(name):
+                self._mail.open(name)
 
     def on_hello(self, name: str, record: Hello, offset: int) -> None:
         """Take a worker in; a new token means that the one of that name was started anew."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from romul_slurm import timing
 from romul_slurm.log import LogReader, LogWriter
@@ -20,12 +21,22 @@ from romul_slurm.store import Store
 @dataclass
 class _Box:
     reader: LogReader[OutboxRecord]
-    writer: LogWriter
+    inbox: Path
     heard: float
     progress: float
     unanswered: Assign | Leave | None = None
     repeat_at: float = 0.0
     pause: float = timing.REPEAT_S
+    writer: LogWriter | None = None
+    unsent: list[InboxRecord] = field(default_factory=list)
+
+    def write(self, record: InboxRecord) -> None:
+        """Write to the inbox; what the disk does not take now is kept for the next time."""
+        self.unsent.append(record)
+        with contextlib.suppress(OSError):
+            self.writer = self.writer or LogWriter(self.inbox)
+            unsent, self.unsent = self.unsent, []
+            self.writer.append(unsent)
 
 
 class Mailroom:
@@ -44,7 +55,7 @@ class Mailroom:
         now = time.monotonic()
         self._closed.discard(worker)
         reader = LogReader[OutboxRecord](self._store.outbox(worker), OutboxRecord, offset)
-        self._boxes[worker] = _Box(reader, LogWriter(self._store.inbox(worker)), now, now)
+        self._boxes[worker] = _Box(reader, self._store.inbox(worker), now, now)
 
     def close(self, worker: str) -> None:
         """Forget a worker that has left, when this turn's letters are sent."""
@@ -74,8 +85,7 @@ class Mailroom:
             box.pause = timing.REPEAT_S
             box.repeat_at = time.monotonic() + box.pause
             box.progress = time.monotonic()
-        with contextlib.suppress(OSError):  # kept by the writer, which tries again
-            box.writer.append([record])
+        box.write(record)
 
     def end_turn(self) -> None:
         """Send again what has not been answered for a while, and forget who has left."""
@@ -87,8 +97,7 @@ class Mailroom:
             if box.unanswered is not None and now >= box.repeat_at:
                 box.pause = min(2 * box.pause, timing.REPEAT_MAX_S)
                 box.repeat_at = now + box.pause
-                with contextlib.suppress(OSError):
-                    box.writer.append([box.unanswered])
+                box.write(box.unanswered)
 
     def answered(self, worker: str, attempt: str) -> None:
         """The worker has spoken about this attempt: it has it, and makes progress."""

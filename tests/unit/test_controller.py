@@ -14,6 +14,7 @@ from romul_slurm.log import LogWriter
 from romul_slurm.records import (
     Assign,
     Beat,
+    Blocked,
     Cancel,
     Dropped,
     Leave,
@@ -22,8 +23,10 @@ from romul_slurm.records import (
     Started,
     StopRequest,
     Welcome,
+    WorkersIntended,
 )
 from tests.unit.bench_population import Bench
+from tests.unit.helpers import Clock
 
 
 @pytest.fixture
@@ -393,7 +396,7 @@ def test_what_the_disk_did_not_let_go_is_dropped_later(
     assert not (made / "checkpoint.tmp").exists()
 
 
-def _fails(*arguments: object) -> None:
+def _fails(*arguments: object, **options: object) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
@@ -429,3 +432,91 @@ def test_a_view_that_cannot_be_written_ends_nothing(bench: Bench) -> None:
     bench.hello("1.1.0")
     bench.tick()
     assert bench.letters("1.1.0")
+
+
+def test_a_worker_that_goes_on_waiting_for_the_disk_does_not_stop_the_others(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("romul_slurm.outage.time", clock)
+    blocked = second.letters("1.1.0")[-1].attempt
+    second.finish("1.1.1")
+    second.say("1.1.0", Blocked(blocked, "Input/output error"))
+    second.tick()
+    before = second.letters("1.1.1")[-1].attempt
+    for _ in range(3):  # it complains more often than the disk is tried
+        clock.now += 0.5
+        second.say("1.1.0", Blocked(blocked, "Input/output error"))
+        second.tick()
+    assert second.letters("1.1.1")[-1].attempt != before
+
+
+def test_no_worker_is_started_while_the_disk_takes_nothing(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romul_slurm.outage.takes", lambda directory, size: False)
+    attempt = second.letters("1.1.0")[-1].attempt
+    second.say("1.1.0", Report(attempt, "full", 0.0, 0.0, error="OSError: No space left"))
+    second.leave("1.1.0")
+    before = len(second.cluster.submitted)
+    for _ in range(3):
+        second.tick()
+    assert len(second.cluster.submitted) == before
+
+
+def test_a_worker_that_cannot_use_the_disk_twice_in_a_row_is_let_go(
+    second: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("romul_slurm.outage._PAUSE_S", 0.0)
+    for _ in range(2):
+        attempt = second.letters("1.1.0")[-1].attempt
+        second.say("1.1.0", Report(attempt, "disk", 0.0, 0.0, error="OSError: I/O error"))
+        second.tick()
+        second.tick()
+    assert "cannot use the disk" in second.letters("1.1.0", Leave)[-1].reason
+    assert not second.letters("1.1.1", Leave)
+
+
+def test_volunteers_are_found_when_the_disk_shows_them_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.add_worker("v-1")
+    bench.hello("v-1")
+    for call in ("os.scandir", "pathlib.Path.is_symlink"):  # what lists them, what looks at one
+        with monkeypatch.context() as failing:
+            failing.setattr(call, _fails)
+            bench.turning._crew._scanned_at = 0.0
+            bench.turning._crew.scan_volunteers()
+        assert "v-1" not in bench.turning._mail
+    bench.turning._crew._scanned_at = 0.0
+    bench.tick()
+    assert bench.letters("v-1", Welcome)
+
+
+def test_a_worker_whose_mailboxes_cannot_be_reached_is_adopted_and_written_to_later(
+    bench: Bench,
+) -> None:
+    bench.hello("1.1.0")
+    bench.tick()
+    inbox = bench.store.inbox("1.1.0")
+    inbox.rename(inbox.with_name("aside"))
+    inbox.symlink_to(inbox.name)  # a circle: an error for everybody
+    bench.controller()
+    inbox.unlink()
+    inbox.with_name("aside").rename(inbox)
+    bench.turning._mail._boxes["1.1.0"].repeat_at = 0.0
+    bench.tick()
+    assert {letter.segment for letter in bench.letters("1.1.0")} == {1, 2}
+    assert {letter.segment for letter in bench.letters("1.1.0", Welcome)} == {1, 2}
+
+
+def test_mailboxes_that_cannot_be_made_for_what_was_never_submitted_are_no_hindrance(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turning._ledger.record(WorkersIntended("romul-x-1", ["1.2.0"], 0.0))
+    bench.turning._ledger.commit()  # dies before it makes them
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "mkdir", _fails)
+        bench.controller()
+    bench.tick()
+    assert "1.2.0" in bench.state.gone
