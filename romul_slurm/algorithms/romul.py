@@ -2,8 +2,8 @@
 
 Of the paper (Haziza, Rapin, Synnaeve, "ROMUL: Scale Adaptative Population Based Training", 2020)
 come the donor, current-to-best/1 of Storn & Price 1997 over at least four individuals, and the aim:
-robustness to a good checkpoint's borrowed merit and to short-term gains. Horizons, opponents and
-the rule about shorter horizons are this project's own; docs/algorithms.md has the whole definition.
+robustness to a good checkpoint's borrowed merit and to short-term gains. Horizons and opponents are
+this project's own; docs/algorithms.md has the whole definition.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Romul(Algorithm):
     Attributes:
         horizons: dealt out to the members in turn; a member keeps its hyperparameters for this
             many steps (1 or more), or this fraction of the run (below 1), before it is compared.
-        own_horizon: the chance that a member's opponent is drawn from its own horizon.
+        tournament: the opponent of a member that does not have the longest horizon is the best of
+            so many draws; one that has it draws once, as strong selection would be greedy too.
         step: F1 and F2, the weights of the donor's two differences, are uniform in [0, step].
         crossover: the chance that a coordinate comes from the donor.
         jitter: standard deviation of the noise on a donated coordinate.
@@ -38,7 +39,7 @@ class Romul(Algorithm):
     """
 
     horizons: list[float] = field(default_factory=lambda: [1, 0.2])
-    own_horizon: float = 0.75
+    tournament: int = 8
     step: float = 1.6
     crossover: float = 0.9
     jitter: float = 0.001
@@ -58,7 +59,9 @@ class Romul(Algorithm):
                     f"algorithm.horizons: {horizon} is neither a whole number of steps nor a "
                     f"fraction of the run between 0 and 1"
                 )
-        for name in ("own_horizon", "crossover", "resample"):
+        if self.tournament < 1:
+            raise ConfigError(f"algorithm.tournament must be at least 1, got {self.tournament}")
+        for name in ("crossover", "resample"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"algorithm.{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("step", "jitter"):
@@ -69,41 +72,44 @@ class Romul(Algorithm):
 
     def horizon(self, history: History, member: int) -> int:
         """Return the number of steps between two comparisons of a member."""
-        lengths = [h if h >= 1 else max(1, round(h * history.steps)) for h in self.horizons]
+        lengths = self._lengths(history)
+        return lengths[member % len(lengths)]
+
+    def _lengths(self, history: History) -> list[int]:
+        """Return the horizons in use, in steps, in the order they are dealt out."""
+        lengths = [int(h) if h >= 1 else max(1, round(h * history.steps)) for h in self.horizons]
         # every horizon in use has at least four members; too few for all, then the longest
         used = max(1, min(len(lengths), history.members // MIN_MEMBERS))
-        if used < len(lengths):
-            lengths = sorted(lengths)[-used:]
-        return int(lengths[member % len(lengths)])
+        return sorted(lengths)[-used:] if used < len(lengths) else lengths
 
     def next_step(self, history: History, member: int, age: int) -> NextStep | None:
         results = history.at(age)
         if member not in results:
             return first_step(history, member)
-        own, horizon = results[member], self.horizon(history, member)
+        own, lengths = results[member], self._lengths(history)
+        horizon = lengths[member % len(lengths)]
         if age % horizon:
             return NextStep(member, own.point)
         rng = history.rng(member, age, 0)
-        peers = {m: r for m, r in results.items() if self.horizon(history, m) == horizon}
-        rival = self._opponent(member, peers, results, rng)
+        horizons = {m: lengths[m % len(lengths)] for m in results}
+        # what a shorter horizon found may be greedy, its checkpoint as well as its hyperparameters
+        pool = [m for m, h in horizons.items() if h >= horizon and m != member]
+        draws = 1 if horizon == max(lengths) else self.tournament
+        rival = self._opponent(pool, draws, results, rng)
         if rival is None or not better(results[rival].score, own.score):
             return NextStep(member, own.point)
-        # a shorter horizon's hyperparameters may be greedy ones: take its weights only
-        greedy = self.horizon(history, rival) < horizon
-        base = own.point if greedy else results[rival].point
+        peers = {m: results[m] for m, h in horizons.items() if h == horizon}
+        base = results[rival].point
         return NextStep(rival, self._mutate(history, member, base, peers, results, rng))
 
     def _opponent(
-        self,
-        member: int,
-        peers: Mapping[int, Result],
-        results: Mapping[int, Result],
-        rng: np.random.Generator,
+        self, pool: list[int], draws: int, results: Mapping[int, Result], rng: np.random.Generator
     ) -> int | None:
-        near = rng.random() < self.own_horizon
-        pool = [m for m in peers if m != member] if near else []
-        pool = pool or [m for m in results if m != member]
-        return pool[int(rng.integers(len(pool)))] if pool else None
+        """Return the best of so many members drawn from the pool, None if it is empty."""
+        if not pool:
+            return None
+        drawn: list[int] = [pool[i] for i in rng.integers(len(pool), size=draws).tolist()]
+        return max(drawn, key=lambda m: (results[m].score, -m))
 
     def _mutate(
         self,

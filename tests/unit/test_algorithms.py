@@ -198,7 +198,7 @@ def test_romul_refuses_fewer_than_four_members_and_names_pbt_and_random(members:
         ("horizons", [0]),
         ("horizons", [-1, 1]),
         ("horizons", [1.5]),
-        ("own_horizon", 1.1),
+        ("tournament", 0),
         ("crossover", -0.1),
         ("resample", 2),
         ("step", -1),
@@ -278,22 +278,36 @@ def test_only_members_with_a_score_at_that_age_are_opponents() -> None:
     assert parents == {3, 6}
 
 
-def test_three_in_four_opponents_are_of_the_own_horizon() -> None:
-    found = decisions(SHORT_AND_LONG, 0, POINTS, ASCENDING, seeds=2000)
-    own = sum(d.parent % 2 == 0 for d in found) / 2000
-    assert own == pytest.approx(0.75 + 0.25 * 3 / 7, abs=0.03)
-
-
-def test_from_a_shorter_horizon_only_the_weights_are_taken() -> None:
-    for decision in decisions(still(SHORT_AND_LONG), 1, POINTS, ASCENDING | {1: -1.0}):
-        short = decision.parent % 2 == 0
-        assert decision.point == POINTS[1 if short else decision.parent]
-
-
-def test_from_the_same_or_a_longer_horizon_the_hyperparameters_are_taken_too() -> None:
-    found = decisions(still(SHORT_AND_LONG), 0, POINTS, ASCENDING)
-    assert {d.parent for d in found} == set(range(1, 8))
+def test_the_longest_horizon_draws_one_opponent_and_never_a_shorter_one() -> None:
+    found = decisions(still(SHORT_AND_LONG), 1, POINTS, ASCENDING)
+    parents = Counter(d.parent for d in found)
+    assert set(parents) == {3, 5, 7}
+    assert max(parents.values()) < 1.4 * min(parents.values())
     assert all(d.point == POINTS[d.parent] for d in found)
+
+
+def test_a_shorter_horizon_takes_the_best_of_several_draws_from_all() -> None:
+    found = decisions(still(SHORT_AND_LONG), 0, POINTS, ASCENDING, seeds=2000)
+    parents = Counter(d.parent for d in found)
+    assert parents[7] / 2000 == pytest.approx(1 - (6 / 7) ** 8, abs=0.03)
+    assert parents[6] / 2000 == pytest.approx((6 / 7) ** 8 - (5 / 7) ** 8, abs=0.03)
+    assert all(d.point == POINTS[d.parent] for d in found)
+
+
+def test_a_middle_horizon_is_open_to_longer_ones_only() -> None:
+    algorithm = still(Romul(horizons=[1, 2, 4], tournament=1))
+    points = line(*np.linspace(0.1, 0.9, 12))
+    ranks = {member: float(member) for member in range(12)}
+    found = [
+        algorithm.next_step(generation(points, ranks, age=4, seed=seed), 1, 4)
+        for seed in range(300)
+    ]
+    assert {d.parent for d in found} == {2, 4, 5, 7, 8, 10, 11}
+
+
+def test_the_first_of_the_longest_horizon_to_reach_an_age_goes_on() -> None:
+    ahead = {0: 5.0, 1: 0.0, 2: 6.0, 4: 7.0}  # 1 is the only long one of that age
+    assert set(decisions(SHORT_AND_LONG, 1, POINTS, ahead)) == {NextStep(1, POINTS[1])}
 
 
 # --- romul: donors -------------------------------------------------------------------------------

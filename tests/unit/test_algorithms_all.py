@@ -46,7 +46,7 @@ def algorithms(space: Space, members: int) -> dict[str, Algorithm]:
     ]
     found: dict[str, Algorithm] = {
         "romul": Romul(),
-        "romul, others": Romul(horizons=[2, 3], own_horizon=0.2, step=3, jitter=0.5),
+        "romul, others": Romul(horizons=[2, 3], tournament=2, step=3, jitter=0.5),
         "random": Random(),
         "constant": Constant(entries[0]["hyperparameters"]),
         "manual": Manual(schedule=entries),
