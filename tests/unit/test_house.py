@@ -36,7 +36,7 @@ ALLOWED = {
     "replicates": {"history"},
     "state": {"errors", "history", "records", "replicates", "store"},
     "mailroom": {"log", "records", "store", "timing"},
-    "manifest": {"errors", "log"},
+    "manifest": {"errors", "log", "store"},
     "retention": {"disk", "errors", "state", "store", "timing"},
     "disk": set(),
     "outage": {"disk", "errors", "ledger", "manifest", "store"},
