@@ -73,8 +73,8 @@ def _heading(toy: str, mode: str) -> str:
 
 def _figures(row: Row) -> Text:
     low, high = row.quartiles
-    digits = 2 if _measure(row) == "regret" else 4
-    span = f"({low:.{digits}g}..{high:.{digits}g})"
+    form = ".2g" if _measure(row) == "regret" else "#.4g"
+    span = f"({low:{form}}..{high:{form}})"
     return Text(f"{marks(row)} {median(row):>7} {span}")
 
 
@@ -85,7 +85,7 @@ def marks(row: Row) -> str:
 
 def median(row: Row) -> str:
     """Return the digits that count: scores of a toy differ little."""
-    return f"{row.median:.{3 if _measure(row) == 'regret' else 4}g}"
+    return f"{row.median:{'.3g' if _measure(row) == 'regret' else '#.4g'}}"
 
 
 def _measure(row: Row) -> str:
