@@ -204,6 +204,8 @@ class Controller:
     ) -> None:
         if isinstance(record, Saved | Progress):
             self.state.saves = True
+        if isinstance(record, Saved | Report):
+            self._look_for_lost_letters(attempt, record)
         if isinstance(record, Saved):
             name, number = record.attempt, record.number
             self._ledger.record(PartialSaved(name, number, record.safe_points, offset))
@@ -214,6 +216,13 @@ class Controller:
             self._on_finished(attempt, record, offset)
         elif isinstance(record, Report):
             self._on_unfinished(attempt, record, offset)
+
+    def _look_for_lost_letters(self, attempt: Attempt, r: Saved | Report) -> None:
+        """Partial checkpoints that nobody told us of are found at the end."""
+        before = r.number - 1 if isinstance(r, Saved) else r.saved
+        step = self.state.open.get(attempt.member)
+        if step is not None and step.live == attempt.name and step.announced < before:
+            self.state.strays = True
 
     def _on_finished(self, attempt: Attempt, r: Report, offset: int) -> None:
         self._disk_trouble.pop(attempt.worker, None)

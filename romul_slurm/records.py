@@ -265,6 +265,8 @@ class Report(Record, frozen=True, tag="report"):
     score: float | None = None
     metrics: dict[str, float] | None = None
     error: str = ""
+    saved: int = 0
+    """How many partial checkpoints it published, in case their announcements got lost."""
 
 
 class Alive(Record, frozen=True, tag="alive"):

@@ -77,6 +77,8 @@ class Worker:
         self._segment = 0
         self._queue: list[Assign] = []
         self._current: str | None = None
+        self._saved = 0
+        """How many partial checkpoints the current attempt has published."""
         self._complained = -math.inf
         self._unwanted: set[str] = set()
         self._task: Task | None = None
@@ -118,9 +120,11 @@ class Worker:
         self._current = assign.attempt
         self._say(Started(assign.attempt))
         self._complained = -math.inf
+        self._saved = 0
         home = self.store.root / self.store.attempt(assign.member, assign.age, assign.attempt)
         with self._output_to(home / "log"):
             report = run_attempt(assign, self.store.root, home, self._get_task, terms, self)
+        report = msgspec.structs.replace(report, saved=self._saved)
         self.steps += 1
         self._task_s += report.train_s
         self._current = None
@@ -193,6 +197,7 @@ class Worker:
     def saved(self, number: int, safe_points: int) -> None:
         """Announce a partial checkpoint."""
         assert self._current
+        self._saved = number
         self._say(Saved(self._current, number, safe_points))
 
     def blocked(self, why: str) -> None:

@@ -25,7 +25,8 @@ from romul_slurm.records import (
     Welcome,
     WorkersIntended,
 )
-from tests.unit.bench_population import Bench
+from tests.population.driver import until
+from tests.unit.bench_population import Bench, ByHand
 from tests.unit.helpers import Clock
 
 
@@ -69,6 +70,26 @@ def test_an_assignment_is_repeated_until_it_is_acknowledged(bench: Bench) -> Non
     bench.turning._mail._boxes["1.1.0"].repeat_at = 0.0
     bench.tick()
     assert len(bench.letters("1.1.0")) == 2
+
+
+@pytest.mark.parametrize("told", [[], [Saved("", 2, 2)]])
+def test_partial_checkpoints_whose_letters_were_lost_are_not_left_behind(
+    tmp_path: Path, told: list[Saved]
+) -> None:
+    bench = Bench(tmp_path / "population", ByHand(workers=1), members=1, steps=1)
+    bench.tick()
+    bench.hello("1.1.0")
+    bench.tick()
+    attempt = bench.letters("1.1.0")[-1].attempt
+    home = bench.store.root / bench.store.attempt(0, 0, attempt)
+    for name in ("partial-1", "partial-2", "checkpoint"):
+        (home / name).mkdir(parents=True)
+    bench.say("1.1.0", *(Saved(attempt, r.number, r.safe_points) for r in told))
+    bench.say("1.1.0", Report(attempt, "finished", 0.0, 1.0, 1.0, saved=2))
+    bench.leave("1.1.0")
+    bench.cluster.gone.add("job 1.1.0")
+    until(lambda: bench.tick() or bench.state.stopped, "the end")
+    assert [path.name for path in home.iterdir()] == ["checkpoint"]
 
 
 def test_a_report_counts_once_however_often_it_is_repeated(bench: Bench) -> None:
