@@ -6,11 +6,13 @@ random numbers is the same whenever the script is run again, as far as the popul
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -21,6 +23,9 @@ from romul_slurm.store import CHECKPOINT
 from tests.chaos.run import Run, signalled
 
 Strike = Callable[[Run, Random], str]
+
+_TRIES, _TRY_S = 20, 0.1
+"""How often, and for how long, the reader of a mailbox is stopped to see whether it is written."""
 
 # --- processes -----------------------------------------------------------------------------------
 
@@ -288,37 +293,68 @@ def _given_up(segment: Path) -> int:
     return place
 
 
-def _mailbox(run: Run, rng: Random) -> Path | None:
+@contextlib.contextmanager
+def _unread(run: Run, rng: Random) -> Iterator[tuple[Path | None, int]]:
+    """Yield a mailbox whose reader stands still, and how much of it that may have read at most.
+
+    A log is read so soon that damage would come too late: the reader is stopped again and again
+    until something is written meanwhile.
+    """
     paths = run.mailboxes(rng.choice(["inbox", "outbox"]))
-    return rng.choice(paths) if paths else None
+    path, read, stopped = (rng.choice(paths) if paths else None), 0, []
+    try:
+        for _ in range(_TRIES if path else 0):
+            stopped = [p for p in _readers(run, path) if signalled(p, signal.SIGSTOP)]
+            read = path.stat().st_size
+            limit = time.monotonic() + _TRY_S
+            while path.stat().st_size == read and time.monotonic() < limit:
+                time.sleep(0.002)
+            if path.stat().st_size > read:
+                break
+            _continue(stopped)
+        yield path, read
+    finally:
+        _continue(stopped)
+
+
+def _readers(run: Run, path: Path) -> list:  # type: ignore[type-arg]
+    if path.stem == "outbox":
+        return run.controllers[:]
+    return [p for p in run.workers() if path.parent.name in p.cmdline()]
+
+
+def _continue(processes: list) -> None:  # type: ignore[type-arg]
+    for process in processes:
+        signalled(process, signal.SIGCONT)
 
 
 def mailbox_cut(run: Run, rng: Random) -> str:
-    """The end of a mailbox is lost."""
-    path = _mailbox(run, rng)
-    if path is None:
-        return ""
-    size = path.stat().st_size
-    os.truncate(path, rng.randrange(max(0, size - 1000), size))
-    run.damaged.add(str(path.relative_to(run.real)))
-    return f"{path.parent.name}/{path.name}"
+    """The end of a mailbox is lost before it was read, and perhaps more."""
+    with _unread(run, rng) as (path, read):
+        if path is None:
+            return ""
+        run.damaged.add(str(path.relative_to(run.real)))
+        size = path.stat().st_size
+        os.truncate(path, rng.randrange(max(0, read - 300), size))
+        return f"{path.parent.name}/{path.name}, {size - read} bytes unread"
 
 
 def mailbox_flipped(run: Run, rng: Random) -> str:
     """A byte near the end of a mailbox is not what was written."""
-    path = _mailbox(run, rng)
-    if path is None:
-        return ""
-    size = path.stat().st_size
-    flip(path, rng.randrange(max(0, size - 200), size), rng.randrange(1, 256))
-    return f"{path.parent.name}/{path.name}"
+    with _unread(run, rng) as (path, read):
+        if path is None:
+            return ""
+        size = path.stat().st_size
+        flip(path, rng.randrange(min(read, size - 1), size), rng.randrange(1, 256))
+        return f"{path.parent.name}/{path.name}, {size - read} bytes unread"
 
 
 def mailbox_garbage(run: Run, rng: Random) -> str:
     """Garbage in a mailbox, or a valid line that belongs somewhere else."""
-    path = _mailbox(run, rng)
-    if path is None:
+    paths = run.mailboxes(rng.choice(["inbox", "outbox"]))
+    if not paths:
         return ""
+    path = rng.choice(paths)
     foreign = Leave(10**6, "made up") if path.stem == "outbox" else Started("1.1-made-up")
     content = rng.choice([_garbage(rng), _garbage(rng), encode(foreign)])
     with path.open("ab") as file:
