@@ -83,11 +83,12 @@ def _outcome(
         return "interrupted"
     if isinstance(error, CheckpointDamaged):
         return "orphaned" if source else "failed"
-    ours = is_on(error, root)
-    # an error that names no file may be about another disk, of this machine
-    if is_full(error) and (ours or not takes(home, _BIT)):
-        for name in (WRITING, WRITING_PARTIAL):  # nobody knows of them; others need the room
-            remove(home / name)
+    ours, writing = is_on(error, root), [home / WRITING, home / WRITING_PARTIAL]
+    # an error that names no file may be about another disk, of this machine; and by now others may
+    # have made room on ours
+    if is_full(error) and (ours or any(p.exists() for p in writing) or not takes(home, _BIT)):
+        for path in writing:  # nobody knows of them; others need the room
+            remove(path)
         return "full"
     if may_pass(error) and ours:
         return "disk"

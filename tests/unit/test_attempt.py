@@ -330,8 +330,19 @@ def test_an_error_of_another_disk_is_the_tasks(root: Path, name: str | None) -> 
 
 
 def test_a_full_disk_elsewhere_is_the_tasks_too(root: Path) -> None:
+    def task(step: Step) -> float:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert attempt(root, task).outcome == "failed"
+
+
+def test_no_room_while_a_checkpoint_is_written_is_a_full_disk_although_there_is_room_now(
+    root: Path,
+) -> None:
+    """Others, whose checkpoints did not fit either, have deleted theirs since."""
     report = attempt(root, raising(OSError(errno.ENOSPC, "No space left on device")))
-    assert report.outcome == "failed"
+    assert report.outcome == "full"
+    assert not (root / "attempt" / "checkpoint.tmp").exists()
 
 
 def test_a_state_that_torch_cannot_read_is_a_damaged_checkpoint(root: Path) -> None:
@@ -375,7 +386,7 @@ def test_an_error_is_reported_even_if_its_log_is_on_a_full_disk(
     with io.TextIOWrapper(Path("/dev/full").open("wb", buffering=0), write_through=True) as full:
         monkeypatch.setattr(sys, "stderr", full)
         report = attempt(root, raising(OSError(28, "No space left on device")))
-    assert report.outcome == "failed"
+    assert report.outcome == "full"
     assert "No space left" in report.error
 
 
