@@ -16,7 +16,7 @@ from tests.chaos import faults
 from tests.chaos.bound import Bound
 from tests.chaos.checker import check
 from tests.chaos.disk import Disk, complaint, mounted
-from tests.chaos.run import MEMBERS, Run, Struck, Stuck
+from tests.chaos.run import INTERVAL, MEMBERS, Run, Struck, Stuck
 from tests.chaos.script import script
 from tests.chaos.slurm_faults import JOBS
 from tests.population.driver import decisions, records
@@ -82,7 +82,7 @@ def settings(seed: int, steps: int, cluster: str = "local") -> list[str]:
         f"population.members={MEMBERS}",
         f"population.steps={steps}",
         f"population.synchronous={not _lead(seed)}",
-        "population.interval=3",
+        f"population.interval={INTERVAL}",
         "population.checkpoint_every_s=0",
         "population.checksums=true",
         "cluster.patience_s=40",

@@ -20,12 +20,14 @@ from random import Random
 from romul_slurm.log import LogReader, encode
 from romul_slurm.records import Dropped, JournalRecord, Leave, Note, Started
 from romul_slurm.store import CHECKPOINT
-from tests.chaos.run import Run, signalled
+from tests.chaos.run import INTERVAL, Run, signalled
 
 Strike = Callable[[Run, Random], str]
 
-_TRIES, _TRY_S = 20, 0.1
-"""How often, and for how long, the reader of a mailbox is stopped to see whether it is written."""
+_TRIES = 300
+"""How often a process is stopped to find it at a certain point."""
+_TRY_S = 0.1
+"""So long the reader of a mailbox stands still each time, to see whether it is written."""
 
 # --- processes -----------------------------------------------------------------------------------
 
@@ -69,20 +71,37 @@ def worker_frozen(run: Run, rng: Random) -> str:
 
 
 def worker_returns_from_the_dead(run: Run, rng: Random) -> str:
-    """A worker stands still until its step was given away, and reports late."""
-    state = run.state()
-    busy = [w for w in state.workers.values() if w.attempt] if state else []
-    pids = {process.pid: process for process in run.workers()}
-    busy = [w for w in busy if w.pid in pids]
-    if not busy:
+    """A worker stands still until its step was given away, and goes on; at best, it reports."""
+    workers = run.workers()
+    if not workers:
         return ""
-    zombie = rng.choice(busy)
-    signalled(pids[zombie.pid], signal.SIGSTOP)
+    zombie = rng.choice(workers)
+    words = zombie.cmdline()
+    name = words[words.index("--nonce") - 1]
+    outbox = run.real / "workers" / name / "outbox.jsonl"
+    late = rng.random() < 0.7
+    for _ in range(_TRIES):
+        signalled(zombie, signal.SIGSTOP)
+        trained = _has_trained(outbox)
+        if trained or not late:
+            break
+        signalled(zombie, signal.SIGCONT)
+        time.sleep(0.003)
     try:
-        run.until(lambda: not _unanswered(run, zombie.attempt), "the loss of a silent worker")
+        state = run.state()
+        attempt = state.workers[name].attempt if state and name in state.workers else None
+        if attempt is None:
+            return ""
+        run.until(lambda: not _unanswered(run, attempt), "the loss of a silent worker")
     finally:
-        signalled(pids[zombie.pid], signal.SIGCONT)
-    return f"{zombie.name}: {zombie.attempt}"
+        signalled(zombie, signal.SIGCONT)
+    return f"{name}: {attempt}{', which it has trained' if trained else ''}"
+
+
+def _has_trained(outbox: Path) -> bool:
+    """Whether the last that a worker said is that it saved the last epoch of a step."""
+    last = outbox.read_bytes().strip().rpartition(b"\n")[2]
+    return f'"number":{INTERVAL}'.encode() in last
 
 
 def _unanswered(run: Run, attempt: str | None) -> bool:
@@ -266,7 +285,7 @@ def journal_flipped(run: Run, rng: Random) -> str:
         return ""
     size = segment.stat().st_size
     place = size - 1 - rng.randrange(len(last) + 1)
-    flip(segment, place, rng.randrange(1, 256))
+    flip(segment, place, 1 << rng.randrange(8))
     run.journal_cut = True
     return f"{segment.name}, byte {place}"
 
@@ -303,7 +322,7 @@ def _unread(run: Run, rng: Random) -> Iterator[tuple[Path | None, int]]:
     paths = run.mailboxes(rng.choice(["inbox", "outbox"]))
     path, read, stopped = (rng.choice(paths) if paths else None), 0, []
     try:
-        for _ in range(_TRIES if path else 0):
+        for _ in range(20 if path else 0):
             stopped = [p for p in _readers(run, path) if signalled(p, signal.SIGSTOP)]
             read = path.stat().st_size
             limit = time.monotonic() + _TRY_S
@@ -345,7 +364,7 @@ def mailbox_flipped(run: Run, rng: Random) -> str:
         if path is None:
             return ""
         size = path.stat().st_size
-        flip(path, rng.randrange(min(read, size - 1), size), rng.randrange(1, 256))
+        flip(path, rng.randrange(min(read, size - 1), size), 1 << rng.randrange(8))
         return f"{path.parent.name}/{path.name}, {size - read} bytes unread"
 
 

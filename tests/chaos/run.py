@@ -31,6 +31,8 @@ from tests.population.driver import ROOT, journal_bytes, workers
 
 CONF = Path(__file__).parent / "conf"
 MEMBERS = 8
+INTERVAL = 3
+"""Epochs of a step, and a partial checkpoint after each."""
 
 _PAUSE_S = 0.01
 _STANDSTILL_S = 3.0
