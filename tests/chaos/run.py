@@ -24,10 +24,11 @@ import psutil
 
 from romul_slurm.errors import RomulError
 from romul_slurm.reading import read_state
+from romul_slurm.records import WorkersIntended
 from romul_slurm.state import State
 from tests.chaos.disk import Disk
 from tests.chaos.script import Fault
-from tests.population.driver import ROOT, journal_bytes, workers
+from tests.population.driver import ROOT, journal_bytes, records, workers
 
 CONF = Path(__file__).parent / "conf"
 MEMBERS = 8
@@ -221,8 +222,18 @@ class Run:
         left = [str(p.pid) for p in [*self.controllers, *self.aside] if p.poll() is None]
         left += [str(worker.pid) for worker in self.workers()]
         if not left and self.lab:
-            left += [f"job {job}" for job in self.lab.sh("squeue", "-h", "-o", "%i").split()]
+            left += [f"job {job}" for job in self._jobs()]
         return left
+
+    def _jobs(self) -> list[str]:
+        """Return the jobs of the population that are still there.
+
+        Not those that others have submitted, nor those that only a superseded controller knew of:
+        these wait for nobody, and leave when their patience is over.
+        """
+        known = {r.nonce for r in records(self.real, WorkersIntended)}
+        lines = self.lab.sh("squeue", "-h", "-o", "%i %j").splitlines()
+        return [line.split()[0] for line in lines if line.split()[1] in known]
 
     def kill_everything(self) -> None:
         """Leave no process behind."""
