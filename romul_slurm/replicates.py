@@ -36,6 +36,8 @@ class Replicates:
 
     def may_go_on(self, member: int) -> bool:
         """Whether all replicates of a member are as old as it is."""
+        if self.count == 1:
+            return True
         return self.seen.age(self.group(member)) >= self.trained.age(member)
 
     def complete(self, member: int, age: int) -> Result | None:
@@ -43,13 +45,14 @@ class Replicates:
 
         One that came to nothing makes the mean come to nothing.
         """
+        if self.count == 1:
+            return self.trained.result(member, age)
         group = self.group(member)
-        if self.count > 1:
-            results = [self.trained.result(m, age) for m in self.of(group)]
-            done = [result for result in results if result is not None]
-            if len(done) < self.count:
-                return None
-            mean = math.fsum(result.score for result in done) / self.count
-            parent = None if done[0].parent is None else self.group(done[0].parent)
-            self.seen.add(group, msgspec.structs.replace(done[0], score=mean, parent=parent))
+        results = [self.trained.result(m, age) for m in self.of(group)]
+        done = [result for result in results if result is not None]
+        if len(done) < self.count:
+            return None
+        mean = math.fsum(result.score for result in done) / self.count
+        parent = None if done[0].parent is None else self.group(done[0].parent)
+        self.seen.add(group, msgspec.structs.replace(done[0], score=mean, parent=parent))
         return self.seen.result(group, age)

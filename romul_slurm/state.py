@@ -154,6 +154,7 @@ class State:
         """The last batch of directories to drop; older batches are in trash/ or gone."""
         self.best: tuple[int, int] | None = None
         """(member, age) of the best score so far."""
+        self._best_score = WORST
         self.restarted: set[int] = set()
         """Members that were restarted since any step was last finished."""
         self.intents: dict[str, list[str]] = {}
@@ -231,7 +232,7 @@ class State:
 
     def reaches(self, target: float) -> bool:
         """Whether the best score is at least as good as a target in the task's own sense."""
-        return self.best is not None and self._score(*self.best) >= self._sign * target
+        return self.best is not None and self._best_score >= self._sign * target
 
     def attempt_path(self, attempt: Attempt) -> str:
         """Return an attempt's directory, relative to the population."""
@@ -321,8 +322,9 @@ class State:
         self.checkpoints[member, age] = f"{self.attempt_path(attempt)}/{CHECKPOINT}"
         self.restarted.clear()
         result = self.replicates.complete(member, age)
-        if result and (self.best is None or result.score > self._score(*self.best)):
+        if result and (self.best is None or result.score > self._best_score):
             self.best = (self.replicates.of(self.replicates.group(member))[0], age)
+            self._best_score = result.score
 
     def _repeated(self, attempt: Attempt, score: float | None) -> None:
         self.leftovers.append(f"{self.attempt_path(attempt)}/{CHECKPOINT}")
@@ -490,7 +492,3 @@ class State:
         """A step's partial checkpoints are of no use once it is finished or decided anew."""
         if step is not None:
             self.leftovers += step.partials
-
-    def _score(self, member: int, age: int) -> float:
-        result = self.replicates.seen.result(self.replicates.group(member), age)
-        return WORST if result is None else result.score

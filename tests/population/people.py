@@ -53,7 +53,7 @@ class Person:
             text=True,
         )
 
-    def run(self, *command: object, timeout: float = 90) -> tuple[int, str]:
+    def run(self, *command: object, timeout: float = 200) -> tuple[int, str]:
         """Run a command as this user; return its exit code and what it printed."""
         process = self.start(*command)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from romul_slurm.records import Finished, PartialSaved
 from tests.population.driver import decisions, kill, records, run, started, until, workers
 
@@ -18,6 +20,7 @@ FAST = (
 )
 
 
+@pytest.mark.timeout(300)  # torch, four times over
 def test_a_step_interrupted_between_epochs_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     assert run(calm, *FAST).returncode == 0

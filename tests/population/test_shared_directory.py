@@ -19,7 +19,10 @@ from tests.population.driver import command, decisions, kill, records, run, unti
 from tests.population.people import GROUP, OUTSIDERS, Person
 from tests.population.survival import settings
 
-pytestmark = pytest.mark.skipif(bool(people.unavailable()), reason=people.unavailable())
+pytestmark = [
+    pytest.mark.skipif(bool(people.unavailable()), reason=people.unavailable()),
+    pytest.mark.timeout(240),
+]
 
 STEPS = 8
 SETTINGS = settings(STEPS)
@@ -72,7 +75,7 @@ def started(person: Person, population: Path, *overrides: str) -> subprocess.Pop
 
 def ended(process: subprocess.Popen[str]) -> str:
     """Wait for a process to end well and return what it printed."""
-    text, _ = process.communicate(timeout=90)
+    text, _ = process.communicate(timeout=200)
     assert process.returncode == 0, text
     return text
 

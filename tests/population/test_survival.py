@@ -60,7 +60,7 @@ def test_workers_survive_the_controller_and_are_adopted_by_the_next(tmp_path: Pa
 
 def test_ctrl_c_leaves_the_workers_and_says_how_to_come_back(tmp_path: Path) -> None:
     population = tmp_path / "population"
-    with started(population, *settings(STEPS), "task.train.seconds=0.05") as process:
+    with started(population, *settings(100), "task.train.seconds=0.05") as process:
         until(lambda: records(population, Finished), "a finished step")
         process.send_signal(signal.SIGINT)
         text, _ = process.communicate(timeout=30)

@@ -69,7 +69,8 @@ class Site:
             others = set().union(*(o.made() for o in self.hosts if o is not host))
             names = host.missed() & others - host.made()
             if host.name in self.deciding:
-                names -= dropped  # asked for when it was gone again
+                # asked for when it was gone again
+                names = {name for name in names - dropped if "/trash/" not in name}
             early |= {f"{name} on {host.name}" for name in names}
         # whoever wants the lease creates it with O_EXCL, which no cache answers
         return {name for name in early if "/controller.lease" not in name}
