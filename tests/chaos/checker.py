@@ -207,7 +207,8 @@ def _check_directories(replay: Replay, directory: Path, damage: Damage) -> Itera
             yield from _check_checkpoint(replay, directory, path, key)
     for found in _entries(directory / "steps", 4):
         path = str(found.relative_to(directory))
-        if path not in kept and found.name not in ("report.json", "log"):
+        open_when_deleted = found.name.startswith(".fuse_hidden")  # FUSE renames it until then
+        if path not in kept and found.name not in ("report.json", "log") and not open_when_deleted:
             yield f"{path} was left behind"
     for found in _entries(directory / "trash", 1):
         yield f"trash/{found.name} was not deleted"

@@ -11,6 +11,7 @@ import heapq
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -278,7 +279,7 @@ class Run:
         return sorted(
             log
             for log, text in texts.items()
-            if "Traceback" in text and not text.rstrip().endswith("KeyboardInterrupt")
+            if text.count("Traceback") > len(re.findall(r"^KeyboardInterrupt:?\s*$", text, re.M))
         )
 
 
