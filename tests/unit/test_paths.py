@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 from pathlib import Path
@@ -14,22 +13,12 @@ import pytest
 from romul_slurm import manifest
 from romul_slurm.attempt import run_attempt
 from romul_slurm.errors import StoreError
-from romul_slurm.records import Assign, Hello, Report, Welcome
+from romul_slurm.records import Assign, Hello, Report
 from romul_slurm.retention import Retention
 from romul_slurm.store import Store, remove, within
 from tests.unit.bench_population import Bench
 from tests.unit.helpers import FakeLink
-
-TERMS = Welcome(
-    segment=1,
-    requests=0,
-    import_roots=[],
-    checkpoint_every_s=math.inf,
-    patience_s=60,
-    idle_timeout_s=60,
-    poll_s=0.01,
-    log_limit=10**6,
-)
+from tests.unit.test_attempt import TERMS
 
 
 @pytest.fixture
