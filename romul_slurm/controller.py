@@ -240,6 +240,9 @@ class Controller:
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
+            if r.fatal and self.closing is None:
+                self._begin_closing("failed", r.error)
+                self._closing_since -= _CLOSING_S  # nothing that others train is worth waiting for
         elif r.outcome in ("full", "disk"):
             self._outage.begin(where(attempt), _last_line(r.error), lost=True)
             if r.outcome == "disk":
