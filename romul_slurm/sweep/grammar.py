@@ -62,6 +62,7 @@ def parse(
     Raises:
         ConfigError: naming the override.
     """
+    grid = list(map(name_of, grid))
     named = _by_name(arguments, params or {}, loader)
     sweeps = {name: o for name, o in named.items() if o.is_sweep_override()}
     fixed = [str(o.input_line) for name, o in named.items() if name not in sweeps]
