@@ -347,8 +347,8 @@ def _is_number(value: Any) -> bool:
 def _last_change(directory: Path) -> int:
     """Return when anything in a directory was last changed, in ns."""
     newest = 0
-    for path in (directory, *directory.rglob("*")):
-        with contextlib.suppress(OSError):  # removed in the meantime
+    with contextlib.suppress(OSError):  # removed in the meantime: that is a change, too
+        for path in (directory, *directory.rglob("*")):
             newest = max(newest, path.lstat().st_mtime_ns)
     return newest
 

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Algorithm
 from romul_slurm.clusters import Cluster
+from romul_slurm.command import check_task
 from romul_slurm.config import (
     PopulationConfig,
     check_readable,
@@ -79,6 +80,7 @@ def prepare(config: DictConfig) -> Population:
         raise ConfigError(f"seed must be at least 0, got {config.seed}")
     plain: Any = OmegaConf.to_container(config.task.space, resolve=True)
     space = Space.parse(plain)
+    check_task(config.task.train, space)
     config, algorithm = _resolved(config, space)
     cluster = _make(config.cluster, Cluster, "cluster")
     name = population_name(config, type(algorithm).__name__.lower())
