@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Algorithm
+from romul_slurm.callbacks import Callback, Followed, following
 from romul_slurm.clusters import Cluster
 from romul_slurm.command import check_task
 from romul_slurm.config import (
@@ -54,11 +55,17 @@ class Population:
     algorithm: Algorithm
     cluster: Cluster
     settings: PopulationConfig
+    callbacks: dict[str, Callback]
 
     @property
     def minimize(self) -> bool:
         """Whether low scores are good."""
         return str(self.config.task.mode).endswith("min")
+
+    def followed(self, state: State) -> Followed:
+        """Return what callbacks see of the population."""
+        plain: Any = OmegaConf.to_container(self.config, resolve=True, enum_to_str=True)
+        return Followed(self.store.root, plain, state)
 
     def new_state(self) -> State:
         """Return the state of a population in which nothing happened yet."""
@@ -84,8 +91,12 @@ def prepare(config: DictConfig) -> Population:
     config, algorithm = _resolved(config, space)
     cluster = _make(config.cluster, Cluster, "cluster")
     name = population_name(config, type(algorithm).__name__.lower())
+    callbacks = {
+        str(key): _make(options, Callback, f"callbacks.{key}")
+        for key, options in config.callbacks.items()
+    }
     population = Population(
-        Store(Path(config.dir) / name), config, space, algorithm, cluster, settings
+        Store(Path(config.dir) / name), config, space, algorithm, cluster, settings, callbacks
     )
     algorithm.check(population.space, settings.members, settings.steps)
     cluster.check()
@@ -105,6 +116,8 @@ def _resolved(config: DictConfig, space: Space) -> tuple[DictConfig, Algorithm]:
 
 
 def _make(config: DictConfig, kind: type, what: str) -> Any:
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise ConfigError(f"{what} must have a _target_, the {kind.__name__} it is: {config}")
     try:
         made = instantiate(config, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
@@ -142,6 +155,11 @@ def run(
         assert head is not None
         state.apply(head)
         state.stopped = None
+
+        def show(controller: Controller) -> None:
+            callbacks.tell_results()
+            view(controller)
+
         controller = Controller(
             store,
             journal,
@@ -151,13 +169,15 @@ def run(
             population.settings,
             import_roots,
             compromised=lease.is_lost,
-            view=view,
+            view=show,
         )
         for line in journal.bad:
             controller.note(f"skipped a damaged line: {line}")
         if ended is not None and ended.reason == "failed":
             controller.revive()
-        return state, controller.run()
+        followed = population.followed(state)
+        with following(population.callbacks, followed, controller.note) as callbacks:
+            return state, controller.run()
 
 
 def _read_back(journal: Journal, state: State) -> None:
