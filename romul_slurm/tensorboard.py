@@ -1,7 +1,7 @@
 """Event files for TensorBoard: the curves of all members and of the best lineage, the HParams tab.
 
-They are made from the history alone, and written anew whenever a controller begins or ends, so that
-nothing is lost or there twice. Needs the package tensorboard, but neither TensorFlow nor torch.
+They are made from the history alone, and written anew whenever a controller begins, so that nothing
+is lost or there twice. Needs the package tensorboard, but neither TensorFlow nor torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from romul_slurm.callbacks import Callback, Followed
 from romul_slurm.errors import ConfigError
 from romul_slurm.hyperparameters import Float, Hyperparameter, Int
-from romul_slurm.reading import history_dicts, step_dict
+from romul_slurm.reading import step_dict
 from romul_slurm.space import Space
 from romul_slurm.state import State
 
@@ -49,7 +49,7 @@ class TensorBoard(Callback):
     def on_begin(self, population: Followed) -> None:
         """Write what is known so far."""
         self._population = population
-        write_tensorboard(population.state, self._root)
+        _write_curves(population.state, self._root)
         self._best = _lineage(population.state)
 
     def on_result(self, step: dict[str, Any]) -> None:
@@ -64,9 +64,9 @@ class TensorBoard(Callback):
             self._best = lineage
 
     def on_end(self, reason: str) -> None:
-        """Write all anew: now it is known which hyperparameters each member ended with."""
+        """Fill the HParams tab: now it is known what each member ended with."""
         assert self._population is not None
-        write_tensorboard(self._population.state, self._root)
+        _add_table(self._population.state, self._root)
 
     @property
     def _root(self) -> Path:
@@ -97,19 +97,34 @@ def write_tensorboard(state: State, directory: Path) -> None:
         OSError: if the files cannot be written.
     """
     check_installed()
+    _write_curves(state, directory)
+    _add_table(state, directory)
+
+
+def _write_curves(state: State, directory: Path) -> None:
+    runs = _runs(state)
     for old in directory.glob(f"*/events.out.tfevents.*{_SUFFIX}"):
         old.unlink()
-    members: list[list[dict[str, Any]]] = [[] for _ in state.rows]
-    for step in history_dicts(state):
-        members[step["member"]].append(step)
-    lineage = [step_dict(state, m, a) for m, a in _lineage(state)]
-    metrics = sorted({name for steps in members for step in steps for name in step["metrics"]})
-    for name, steps in [(BEST, lineage), *((_name(m), steps) for m, steps in enumerate(members))]:
-        if steps:
-            about = [_experiment(state.history.space, metrics)] if name == BEST else []
-            session = _session(name, steps, state.history.space)
-            end = [_session_end(steps)] if state.stopped else []
-            _Run(directory / name).append([*about, session, *map(_scalars, steps), *end])
+    for name, steps in runs.items():
+        _Run(directory / name).append(map(_scalars, steps))
+
+
+def _add_table(state: State, directory: Path) -> None:
+    """Append what the HParams tab shows; TensorBoard takes only the first it finds in a run."""
+    runs, space = _runs(state), state.history.space
+    metrics = {name for steps in runs.values() for step in steps for name in step["metrics"]}
+    for name, steps in runs.items():
+        about = [_experiment(space, sorted(metrics))] if name == BEST else []
+        end = [_session_end(steps)] if state.stopped else []
+        _Run(directory / name).append([*about, _session(name, steps, space), *end])
+
+
+def _runs(state: State) -> dict[str, list[dict[str, Any]]]:
+    """Return the steps of each run that has any, by its name."""
+    runs = {BEST: [step_dict(state, member, age) for member, age in _lineage(state)]}
+    for member, rows in enumerate(state.rows):
+        runs[_name(member)] = [step_dict(state, member, age) for age in range(len(rows))]
+    return {name: steps for name, steps in runs.items() if steps}
 
 
 def _lineage(state: State) -> list[tuple[int, int]]:
@@ -215,11 +230,18 @@ def _session(name: str, steps: list[dict[str, Any]], space: Space) -> Any:
 
 
 def _session_end(steps: list[dict[str, Any]]) -> Any:
-    from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
-    from tensorboard.plugins.hparams.summary import session_end_pb
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     last = steps[-1]["ended"]
-    return _event(wall_time=last, summary=session_end_pb(STATUS_SUCCESS, end_time_secs=last))
+    info = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=last)
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    end = Summary.Value(  # what session_end_pb makes, whose module imports TensorFlow
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return _event(wall_time=last, summary=Summary(value=[end]))
 
 
 def _shown(value: Any, h: Hyperparameter) -> Any:
