@@ -11,12 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Literal
 
 from romul_slurm import timing
 from romul_slurm.clusters import Cluster
-from romul_slurm.config import PopulationConfig
 from romul_slurm.crew import Crew, where
 from romul_slurm.errors import Superseded
 from romul_slurm.journal import Journal
@@ -47,6 +46,7 @@ from romul_slurm.records import (
     Unfinished,
 )
 from romul_slurm.retention import Retention, droppable, needed
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.state import Attempt, State, WorkerState
 from romul_slurm.store import Store
 
@@ -95,13 +95,16 @@ class Controller:
         self._swept = False
         self._closing_since = self._beat_at = self._view_at = 0.0
 
-    def run(self) -> Stopped:
-        """Turn until the population has ended; return how."""
+    def turns(self) -> Generator[float, None, Stopped]:
+        """Turn until the population has ended; return how.
+
+        Yields how long to wait before the next turn, in seconds.
+        """
         self._adopt()
         while self.state.stopped is None:
             self.tick()
             waited = time.monotonic() - self._ledger.news
-            self._cluster.wait(timing.poll_pause(waited, self._cluster.poll_s))
+            yield timing.poll_pause(waited, self._cluster.poll_s)
         self._retention.purge_all()
         self._show()
         return self.state.stopped
@@ -240,6 +243,9 @@ class Controller:
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
+            if r.fatal and self.closing is None:
+                self._begin_closing("failed", r.error)
+                self._closing_since -= _CLOSING_S  # nothing that others train is worth waiting for
         elif r.outcome in ("full", "disk"):
             self._outage.begin(where(attempt), _last_line(r.error), lost=True)
             if r.outcome == "disk":

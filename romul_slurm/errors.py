@@ -21,12 +21,20 @@ class StoreError(RomulError):
     """A population directory cannot be used."""
 
 
+class NotThere(RomulError):
+    """What was asked for is not there, perhaps not yet: a result, a log, any population."""
+
+
 class PopulationBusy(RomulError):
     """Another controller is running this population."""
 
 
 class Superseded(RomulError):
     """Another controller took this population over; this one must not act any more."""
+
+
+class TaskRefused(RomulError):
+    """A task cannot be trained at all, however often it is tried."""
 
 
 class CheckpointError(RomulError):
