@@ -96,9 +96,8 @@ def _again(f: dataclasses.Field[Any]) -> Any:
 
 def register() -> None:
     """Make the typed groups known to Hydra."""
-    from romul_slurm.tensorboard import (
-        TensorBoard,
-    )  # which reads populations, and so configurations
+    # it reads populations, and so configurations
+    from romul_slurm.tensorboard import TensorBoard
 
     store = ConfigStore.instance()
     store.store(group="callbacks", name="tensorboard", node={"tensorboard": schema(TensorBoard)})

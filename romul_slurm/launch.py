@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,9 @@ class Population:
     algorithm: Algorithm
     cluster: Cluster
     settings: PopulationConfig
+    callbacks: dict[str, Callback]
     import_roots: tuple[str, ...] = ()
     """Where workers import the task from."""
-    callbacks: Mapping[str, Callback] = field(default_factory=dict)
 
     @property
     def minimize(self) -> bool:
@@ -94,14 +94,15 @@ def prepare(config: DictConfig, import_roots: Sequence[str] = ()) -> Population:
     config, algorithm = _resolved(config, space)
     cluster = _make(config.cluster, Cluster, "cluster")
     name = population_name(config, type(algorithm).__name__.lower())
-    algorithm.check(space, settings.members, settings.steps)
-    cluster.check()
-    store, roots = Store(Path(config.dir) / name), tuple(import_roots)
     callbacks = {
         str(key): _make(options, Callback, f"callbacks.{key}")
         for key, options in config.callbacks.items()
     }
-    return Population(store, config, space, algorithm, cluster, settings, roots, callbacks)
+    algorithm.check(space, settings.members, settings.steps)
+    cluster.check()
+    store = Store(Path(config.dir) / name)
+    roots = tuple(import_roots)
+    return Population(store, config, space, algorithm, cluster, settings, callbacks, roots)
 
 
 def _resolved(config: DictConfig, space: Space) -> tuple[DictConfig, Algorithm]:
@@ -140,21 +141,21 @@ def turns(
         PopulationBusy: another controller is running it.
         Superseded: another controller took it over.
     """
-
-    def show(controller: Controller) -> None:
-        callbacks.tell_results()
-        view(controller)
-
     _create_or_check(population)
     with Claim(population.store) as claim:
         while not claim.attempt():
             yield _CLAIM_PAUSE_S
         _create_or_check(population)  # again: two may have created it at the same moment
+
+        def show(controller: Controller) -> None:
+            callbacks.tell_results()
+            view(controller)
+
         controller = _controller(population, claim, show)
         followed = population.followed(controller.state)
         with following(population.callbacks, followed, controller.note) as callbacks:
             stopped = yield from controller.turns()
-        return controller.state, stopped
+            return controller.state, stopped
 
 
 def _controller(
