@@ -21,6 +21,10 @@ class StoreError(RomulError):
     """A population directory cannot be used."""
 
 
+class NotThere(RomulError):
+    """What was asked for is not there, perhaps not yet: a result, a log, any population."""
+
+
 class PopulationBusy(RomulError):
     """Another controller is running this population."""
 
