@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from romul_slurm.errors import RomulError
 from romul_slurm.launch import Population
 from romul_slurm.store import replace_file
-
-
-class PopulationsFailed(CompactHydraException):
-    """Some populations of a multirun failed; Hydra prints this without a traceback."""
 
 
 def runs_together() -> bool:
@@ -38,8 +34,7 @@ def run_together(jobs: Sequence[JobReturn], sweep_dir: str, *, first: bool = Tru
         first: whether these are the multirun's first jobs.
 
     Raises:
-        PopulationsFailed: if any failed, once all have ended.
-        SystemExit: after Ctrl-C.
+        SystemExit: if any failed, once all have ended; after Ctrl-C.
     """
     from romul_slurm.terminal import run_shown  # rich: only where there is something to show
 
@@ -60,9 +55,9 @@ def run_together(jobs: Sequence[JobReturn], sweep_dir: str, *, first: bool = Tru
             job.return_value = outcomes[name].score
     failed = {name: outcome for name, outcome in outcomes.items() if outcome.failed}
     if len(outcomes) == 1 and failed:
-        raise PopulationsFailed("romul: " + "".join(outcome.why for outcome in failed.values()))
+        sys.exit("romul: " + "".join(outcome.why for outcome in failed.values()))
     if failed:
-        raise PopulationsFailed(f"romul: {len(failed)} of {len(outcomes)} populations failed")
+        sys.exit(f"romul: {len(failed)} of {len(outcomes)} populations failed")
 
 
 def _returned(job: JobReturn) -> Any:
