@@ -80,7 +80,7 @@ def _unknown_key(config: DictConfig, key: str) -> Iterator[str]:
     for part in key.split("."):
         if part.split("/")[0] == "hydra" or not isinstance(node, DictConfig):
             return
-        if part not in node:
+        if part not in [*node]:  # of a key that must be given, `in` says that it is not there
             valid = [str(name) for name in node if name != "_target_"]
             where = ".".join(trail) or "the configuration"
             close = difflib.get_close_matches(part, valid, n=1)

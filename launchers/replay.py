@@ -12,7 +12,7 @@ from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from launchers.overrides import explained
 from romul_slurm.config import register
@@ -57,7 +57,9 @@ def main() -> None:
         hydra.main(version_base="1.3", config_path=CONF, config_name="replay")(_main)()
 
 
-def _main(config: DictConfig) -> float | None:
+def _main(config: DictConfig) -> None:
+    if OmegaConf.is_missing(config, "population"):
+        sys.exit("romul: say whose schedule to train with: population=outputs/NAME")
     try:
         source = Source.read(Path(config.population))
         roots = dict.fromkeys([*source.import_roots(), str(Path.cwd()), str(ROOT)])
@@ -69,7 +71,6 @@ def _main(config: DictConfig) -> float | None:
         print(compared(source, outcome.state))
     if outcome.failed:
         sys.exit(f"romul: {outcome.why}")
-    return outcome.score
 
 
 if __name__ == "__main__":
