@@ -33,6 +33,10 @@ class Superseded(RomulError):
     """Another controller took this population over; this one must not act any more."""
 
 
+class TaskRefused(RomulError):
+    """A task cannot be trained at all, however often it is tried."""
+
+
 class CheckpointError(RomulError):
     """A checkpoint cannot be saved or loaded."""
 

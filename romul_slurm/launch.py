@@ -17,7 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 from romul_slurm.algorithms import Algorithm
 from romul_slurm.clusters import Cluster
 from romul_slurm.config import (
-    PopulationConfig,
     check_readable,
     differences,
     identity,
@@ -33,6 +32,7 @@ from romul_slurm.log import create_log
 from romul_slurm.planner import Planner
 from romul_slurm.reading import read_config
 from romul_slurm.records import Stopped
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store

@@ -267,6 +267,8 @@ class Report(Record, frozen=True, tag="report"):
     error: str = ""
     saved: int = 0
     """How many partial checkpoints it published, in case their announcements got lost."""
+    fatal: bool = False
+    """The task cannot be trained at all: the population ends with this error."""
 
 
 class Alive(Record, frozen=True, tag="alive"):
