@@ -59,11 +59,12 @@ class Members:
     ) -> Iterator[RenderableType]:
         width = options.max_width
         columns, dropped = _fitted(self._columns(), width)
-        pad = int(sum(c.width + 2 for c in columns) <= width)
+        pad = int(_total(columns) + len(columns) <= width)
         for column in columns:
             if column.kind == "scores":
-                room = width - sum(c.width + 1 + pad for c in columns)
-                column.width = min(_LONG_SPARK, column.width + max(0, room))
+                room = width - sum(c.width + 1 + pad for c in columns) - 1
+                ages = max(map(len, self._scores.values()))
+                column.width = min(_LONG_SPARK, max(_SPARK, ages), column.width + max(0, room))
                 lines = sparklines(self._scores, column.width, ascii_only=options.ascii_only)
                 column.cells = [lines.get(m.member, "") for m in self._shown]
         yield self._grid(columns, pad)
@@ -107,8 +108,7 @@ def _fitted(columns: list[_Column], width: int) -> tuple[list[_Column], list[_Co
         kept.pop()
     for column in kept[3:]:
         if column.kind == "free":
-            wider = min(column.natural, _WORDY) - column.width
-            column.width += max(0, min(wider, width - _total(kept)))
+            column.width += max(0, min(column.natural - column.width, width - _total(kept)))
     return kept, columns[len(kept) :]
 
 

@@ -63,7 +63,9 @@ def _conclude(console: Console, outcomes: Mapping[str, Outcome]) -> None:
         return
     (outcome,) = outcomes.values()
     if outcome.population is not None and outcome.state is not None:
-        _print(console, _words(outcome.population, outcome.state))
+        population, state = outcome.population, outcome.state
+        words = last_words(population.store.root, state, minimize=population.minimize)
+        _print(console, words)
 
 
 def _print(console: Console, text: str) -> None:
@@ -133,10 +135,6 @@ def _how_to_continue(populations: list[Population]) -> str:
         f"{again}\nThe workers finish what they are training, wait {patience:g} s for a "
         f"controller, save and leave. To let them leave now, and take back what is queued: {stop}"
     )
-
-
-def _words(population: Population, state: State) -> str:
-    return last_words(population.store.root, state, minimize=population.minimize)
 
 
 def last_words(root: Path, state: State, *, minimize: bool) -> str:

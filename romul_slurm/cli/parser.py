@@ -21,7 +21,8 @@ _RESULT = "a result: the member at that age, as in `romul best`; default: the be
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every command; its `command` is the function to call with the options.
 
-    Arguments whose `dest` is `directory`, `directories` or `folder` are directories (for shell completion).
+    Arguments whose `dest` is `directory`, `directories` or `folder` are directories, for shell
+    completion.
     """
     top = argparse.ArgumentParser(prog="romul", description="Look at and steer populations.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

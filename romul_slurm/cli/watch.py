@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -37,8 +38,7 @@ class Watched:
     """What is known of the populations in some directories, of which there may be more later."""
 
     def __init__(self, directories: list[Path]):
-        self.seen: dict[str, Status] = {}
-        """By the path of the population."""
+        self.seen: dict[Path, Status] = {}
         self.paths: list[Path] = []
         self._directories = directories
         self._curves: dict[Path, Curves] = {}
@@ -63,29 +63,34 @@ class Watched:
             where = ", ".join(map(str, self._directories))
             raise NotThere(f"there is no population in {where} or below")
         self.paths = [*dict.fromkeys(found)]
-        names = {*map(str, self.paths)}
-        self.seen = {name: status for name, status in self.seen.items() if name in names}
+        self.seen = {path: status for path, status in self.seen.items() if path in self.paths}
         self._searched = time.monotonic()
 
     def _look(self, path: Path) -> None:
         store = Store(path)
         status = current(store)
         if status is not None:
-            self.seen[str(path)] = status
+            self.seen[path] = status
         if len(self.paths) == 1:
             with contextlib.suppress(RomulError):  # of a journal that cannot be read
                 self._curves.setdefault(path, Curves(store.journal)).update()
 
     def over(self) -> bool:
         """Whether all have ended."""
-        ended = [name for name, status in self.seen.items() if status.state in ENDED]
-        return len(ended) == len(self.paths)
+        return sum(status.state in ENDED for status in self.seen.values()) == len(self.paths)
+
+    def named(self) -> dict[str, Status]:
+        """Return what was seen by names that are as short as they can be."""
+        paths = [path.absolute() for path in self.paths]
+        base = os.path.commonpath([path.parent for path in paths])
+        seen = [(path, self.seen[path]) for path in self.paths if path in self.seen]
+        return {os.path.relpath(path.absolute(), base): status for path, status in seen}
 
     def shown(self, console: Console) -> RenderableType:
         """Return what fits into the terminal."""
         if not self.seen:
             return Text(f"{self.paths[0]} was created, but nothing ran so far")
-        seen, height = self.seen, console.height
+        seen, height = self.named(), console.height
         if len(self.paths) > 1:
             return fitting(console, lambda rows: overview(seen, rows), len(seen), height)
         (status,), (curves,) = seen.values(), self._curves.values()
@@ -113,9 +118,9 @@ def watch(options: argparse.Namespace) -> int:
         lines = Lines(console)
         for _ in _looks(watched):
             if watched.seen:
-                lines.show(watched.seen)
+                lines.show(watched.named())
                 sys.stdout.flush()
-    failed = {n: status for n, status in watched.seen.items() if status.state == "failed"}
+    failed = {n: status for n, status in watched.named().items() if status.state == "failed"}
     if len(watched.paths) == 1:
         _conclude(watched.paths[0], *watched.seen.values())
     for name, status in failed.items():
