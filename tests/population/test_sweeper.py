@@ -404,3 +404,15 @@ def test_a_function_that_cannot_be_imported_is_refused(project: Path) -> None:
         f"{body}  def main(cfg):\n" + "\n".join(lines), encoding="utf-8"
     )
     assert "romul: workers cannot import main" in refused(project, *SPACE)
+
+
+def test_callbacks_follow_the_populations(project: Path) -> None:
+    text = "from romul_slurm.callbacks import Callback\nclass Saying(Callback):\n"
+    text += "    def __init__(self, word): print('made', word)\n"
+    text += "    def on_end(self, reason): print(reason, 'is told')\n"
+    (project / "mine.py").write_text(text, encoding="utf-8")
+    said = "hydra.sweeper.callbacks={a: {_target_: mine.Saying, word: ${optimizer.kind}}}"
+    result = sweep(project, *SMALL, SPACE[0], said)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("made sgd") == 1
+    assert result.stdout.count("done is told") == 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from romul_slurm.algorithms import Algorithm
 from romul_slurm.clusters.slurm import queue
 from romul_slurm.history import History, Result
+from romul_slurm.records import Assigned, Decision, Finished
 from romul_slurm.space import Point, Space
+from romul_slurm.state import State
+from romul_slurm.store import Store
 
 Train = Callable[[dict[str, Any], Any, int], tuple[Any, float]]
 """From (hyperparameters, state, age) to (state, score)."""
@@ -48,6 +52,30 @@ def run_synchronously(algorithm: Algorithm, history: History, train: Train) -> N
             values = history.space.values(decision.point)
             states[m], score = train(values, parents[m], age)
             history.add(m, Result(score, decision.point, decision.parent))
+
+
+def new_state(root: Path, *, members: int = 1, minimize: bool = False, **config: Any) -> State:
+    """Return a population's state before its first step; its space is by default one float."""
+    searched = space(**(config or {"x": {"type": "float", "low": 0, "high": 1}}))
+    return State(History(searched, members, 100, 0), Store(root), minimize)
+
+
+def finished(
+    state: State,
+    member: int,
+    score: float | None,
+    *,
+    parent: int | None = None,
+    metrics: dict[str, float] | None = None,
+    **values: Any,
+) -> None:
+    """Let a member take a step with hyperparameters that are given, or in mid-range."""
+    age, point = state.history.age(member), state.history.space.point(values)
+    name = f"1.{len(state.checkpoints) + 1}-token"
+    parent = parent if age else None
+    decision = Decision(parent, state.history.space.values(point), point)
+    state.apply(Assigned(name, member, age, "1.1.0", 0.0, decision=decision))
+    state.apply(Finished(name, score, 1000.0 + age, 999.0 + age, 1.0, metrics))
 
 
 class Clock:
