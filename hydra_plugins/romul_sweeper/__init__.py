@@ -41,11 +41,12 @@ class RomulSweeperConf:
         dir: where populations are; null: `hydra.sweep.dir`, or `multirun` if that has the time in
             it.
         grid: names of overrides whose values are not searched: each gets its own population.
-        callbacks: what follows the populations, as in `romul_slurm.config.Config`.
+        callbacks: what follows each population, by name: `{name: {_target_: ...}}`.
         params: further overrides by key; the command line's take precedence.
     """
 
     _target_: str = "hydra_plugins.romul_sweeper.RomulSweeper"
+    _recursive_: bool = False  # each population makes its own callbacks
     direction: Direction = Direction.minimize
     algorithm: str = "romul"
     options: Any = None  # a typed dict would take no new keys from a command line

@@ -110,7 +110,7 @@ class Sweep:
         config.algorithm = _typed("algorithm", settings.algorithm, settings.options)
         config.cluster = self._cluster()
         config.population = settings.population
-        config.callbacks = settings.callbacks or {}
+        config.callbacks = self._callbacks()
         config.seed, config.dir = settings.seed, self.base
         config.name = settings.name
         if settings.name is not None and overrides:
@@ -133,6 +133,14 @@ class Sweep:
             "keys": self.search.keys,
             "continues": self.config.hydra.sweeper.population.steps > 1,
         }
+
+    def _callbacks(self) -> Any:
+        callbacks = self.config.hydra.sweeper.callbacks
+        if callbacks is not None and not isinstance(callbacks, DictConfig):
+            raise ConfigError(
+                f"hydra.sweeper.callbacks must be {{name: {{_target_: ...}}}}, got {callbacks}"
+            )
+        return OmegaConf.to_container(callbacks, resolve=True) if callbacks else {}
 
     def _cluster(self) -> Any:
         hydra, settings = self.config.hydra, self.config.hydra.sweeper

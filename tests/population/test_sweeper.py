@@ -416,3 +416,6 @@ def test_callbacks_follow_the_populations(project: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("made sgd") == 1
     assert result.stdout.count("done is told") == 1
+    assert "must be {name: {_target_: ...}}, got 3" in refused(
+        project, SPACE[0], "hydra.sweeper.callbacks=3"
+    )
