@@ -84,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command=_doctor)
     _add_bench(commands.add_parser("bench", help=_BENCH, description=_BENCH))
+    from romul_slurm.report.command import PLOT, REPORT, add_plot, add_report
+
+    add_report(commands.add_parser("report", help=REPORT, description=REPORT))
+    add_plot(commands.add_parser("plot", help=PLOT, description=PLOT))
     add("work", _work, "Join a running population with one more worker, in this terminal.")
     return parser
 

@@ -183,7 +183,9 @@ class Activity:
     def _segment(self, r: Segment) -> None:
         self._tell(r.time, "controller", f"controller {r.segment} began, on {r.host}")
         self._segment_at = r.time
-        self.command, self.folder = (r.command, r.folder) if r.command else (self.command, self.folder)
+        self.command, self.folder = (
+            (r.command, r.folder) if r.command else (self.command, self.folder)
+        )
 
     def _assigned(self, r: Assigned) -> None:
         trial = Trial(r.attempt, r.member, r.age, r.worker, r.time)
@@ -257,4 +259,3 @@ class Activity:
 
     def _stopped(self, r: Stopped) -> None:
         self._tell(r.time, "ended", f"{r.reason}: {r.text}" if r.text else r.reason)
-
