@@ -364,6 +364,6 @@ def costs(series: Series) -> Figure:
         f"and {lost} were lost."
     )
     largest = max((s for _, s in parts), default=1.0)
-    axis = {"title": "worker time (seconds)", "range": [0, 1.45 * largest]}
+    axis = {"title": "worker time (seconds)", "range": [0, 1.45 * largest], "room": largest}
     layout = {"xaxis": axis, "yaxis": {"title": ""}, "height": 90 + 34 * len(parts)}
     return figure("cost", summary, [bar], layout)

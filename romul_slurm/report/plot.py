@@ -33,7 +33,6 @@ _STYLE: Any = {
     "legend.frameon": False,
     "pdf.fonttype": 42,  # text stays text
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a dollar in a name is no formula
     "savefig.bbox": "tight",
     "savefig.dpi": 300,
 }
@@ -139,8 +138,13 @@ def _panel(axes: Any, series: Series, shown: Shown, h: Hyperparameter, oldest: i
     if isinstance(h, Float | Int) and h.scale != "linear":
         axes.set_yscale(h.scale)
     elif isinstance(h, Ordered | Categorical):
-        axes.set_yticks(range(len(h.choices)), [short(choice) for choice in h.choices])
-    axes.set_ylabel(h.name)
+        axes.set_yticks(range(len(h.choices)), [_text(short(choice)) for choice in h.choices])
+    axes.set_ylabel(_text(h.name))
+
+
+def _text(text: str) -> str:
+    """Return a text in which a dollar begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _index(choices: tuple[Any, ...], value: Any) -> int:

@@ -53,12 +53,13 @@ function filled(trace, figure) {
 }
 
 function axis(spec, side) {
-  const { title, log, labels, whole, ...rest } = spec || {};
+  const { title, log, labels, whole, room, ...rest } = spec || {};
   const made = {
     gridcolor: css("grid"), linecolor: css("faint"), zeroline: false, automargin: true,
     ticks: "outside", tickcolor: css("grid"), tickfont: { size: 12 },
     title: { text: plain(title || ""), font: { size: 13 }, standoff: 8 }, ...rest,
   };
+  if (room && narrow()) made.range = [0, 2.2 * room];
   if (log) {
     const [low, high] = log.map(Math.log10);
     const pad = 0.04 * (high - low) || 0.1;
@@ -93,7 +94,7 @@ function layoutOf(figure) {
 function parallelLayout([names, ends], layout) {
   const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
   const note = (i, j) => ({
-    x: i, y: j, xref: "x", yref: "y", yshift: j ? 12 : -12, showarrow: false,
+    x: i, y: j, xref: "x", yref: "y", yshift: j ? 10 : -10, showarrow: false,
     font: { size: 12, color: css("soft") }, text: plain(cut(ends[i][j], 9)),
   });
   return {
@@ -101,7 +102,7 @@ function parallelLayout([names, ends], layout) {
     xaxis: { ...layout.xaxis, range: [-0.35, names.length - 0.65], tickvals: names.map((_, i) => i),
       ticktext: names.map((n) => plain(cut(n, 18))), showgrid: true, tickangle: narrow() || names.length > 8 ? -40 : 0,
       ticks: "", gridcolor: css("faint"), title: { text: "" }, fixedrange: true, ticklabelstandoff: 18 },
-    yaxis: { ...layout.yaxis, visible: false, range: [-0.04, 1.04], fixedrange: true },
+    yaxis: { ...layout.yaxis, visible: false, range: [-0.1, 1.08], fixedrange: true },
     annotations: names.flatMap((_, i) => [note(i, 0), note(i, 1)]),
   };
 }
@@ -175,7 +176,8 @@ function swatch(trace) {
   return Array.isArray(given) ? given[0] : given;
 }
 
-function legend(figure, node) {
+function legend(figure, node, redraw = () => draw(figure, node)) {
+  if (figure.small) return;
   const names = [...new Set(figure.traces.map((t) => t.name))];
   if (names.length < 2) return;
   const box = document.createElement("div");
@@ -191,11 +193,24 @@ function legend(figure, node) {
       const on = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", String(on));
       for (const i of of) figure.traces[i].visible = on;
-      draw(figure, node);
+      redraw();
     });
     box.append(button);
   }
   node.before(box);
+}
+
+function sharedLegend() {
+  // the small figures say the same of members and the best lineage: one legend serves them all
+  const small = nodes.filter(([figure]) => figure.small);
+  if (!small.length) return;
+  const all = { traces: small[0][0].traces };
+  legend(all, small[0][1].closest(".small"), () => {
+    for (const [figure, node] of small) {
+      figure.traces.forEach((trace, i) => { trace.visible = all.traces[i].visible; });
+      if (node.dataset.drawn) draw(figure, node);
+    }
+  });
 }
 
 function draw(figure, node) {
@@ -223,6 +238,7 @@ const near = new IntersectionObserver((seen) => {
     begin(...nodes.find(([, node]) => node === entry.target));
   }
 }, { rootMargin: "500px" });
+sharedLegend();
 for (const [figure, node] of nodes) {
   node.style.minHeight = layoutOf(figure).height + "px";
   near.observe(node);
