@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Literal
 
 from romul_slurm import timing
@@ -95,13 +95,16 @@ class Controller:
         self._swept = False
         self._closing_since = self._beat_at = self._view_at = 0.0
 
-    def run(self) -> Stopped:
-        """Turn until the population has ended; return how."""
+    def turns(self) -> Generator[float, None, Stopped]:
+        """Turn until the population has ended; return how.
+
+        Yields how long to wait before the next turn, in seconds.
+        """
         self._adopt()
         while self.state.stopped is None:
             self.tick()
             waited = time.monotonic() - self._ledger.news
-            self._cluster.wait(timing.poll_pause(waited, self._cluster.poll_s))
+            yield timing.poll_pause(waited, self._cluster.poll_s)
         self._retention.purge_all()
         self._show()
         return self.state.stopped

@@ -1,15 +1,10 @@
-"""Running a population from a configuration: create or continue its directory, decide, report."""
+"""A population from its configuration: check it, create or continue its directory, decide."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import gc
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +28,7 @@ from romul_slurm.controller import Controller
 from romul_slurm.errors import ConfigError, StoreError
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
-from romul_slurm.lease import held
+from romul_slurm.lease import Claim
 from romul_slurm.log import create_log
 from romul_slurm.planner import Planner
 from romul_slurm.reading import read_config
@@ -41,6 +36,8 @@ from romul_slurm.records import Stopped
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store
+
+_CLAIM_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,8 @@ class Population:
     algorithm: Algorithm
     cluster: Cluster
     settings: PopulationConfig
+    import_roots: tuple[str, ...] = ()
+    """Where workers import the task from."""
 
     @property
     def minimize(self) -> bool:
@@ -66,8 +65,12 @@ class Population:
         return State(history, self.store, self.minimize, s.replicates, s.evaluations)
 
 
-def prepare(config: DictConfig) -> Population:
+def prepare(config: DictConfig, import_roots: Sequence[str] = ()) -> Population:
     """Check everything that can be checked without training.
+
+    Args:
+        config: see `romul_slurm.config.Config`.
+        import_roots: directories from which workers import the task.
 
     Raises:
         ConfigError, SpaceError: naming key, value and what would be valid.
@@ -82,12 +85,10 @@ def prepare(config: DictConfig) -> Population:
     config, algorithm = _resolved(config, space)
     cluster = _make(config.cluster, Cluster, "cluster")
     name = population_name(config, type(algorithm).__name__.lower())
-    population = Population(
-        Store(Path(config.dir) / name), config, space, algorithm, cluster, settings
-    )
-    algorithm.check(population.space, settings.members, settings.steps)
+    algorithm.check(space, settings.members, settings.steps)
     cluster.check()
-    return population
+    store = Store(Path(config.dir) / name)
+    return Population(store, config, space, algorithm, cluster, settings, tuple(import_roots))
 
 
 def _resolved(config: DictConfig, space: Space) -> tuple[DictConfig, Algorithm]:
@@ -112,50 +113,59 @@ def _make(config: DictConfig, kind: type, what: str) -> Any:
     return made
 
 
-def run(
-    population: Population,
-    import_roots: list[str],
-    view: Callable[[Controller], None] = lambda controller: None,
-) -> tuple[State, Stopped]:
+def turns(
+    population: Population, view: Callable[[Controller], None] = lambda controller: None
+) -> Generator[float, None, tuple[State, Stopped]]:
     """Run or continue a population until it ends; return what it came to.
+
+    Yields how long to wait before the next turn, in seconds.
 
     Raises:
         StoreError: the directory holds something else, or cannot be written.
         PopulationBusy: another controller is running it.
         Superseded: another controller took it over.
     """
-    store = population.store
     _create_or_check(population)
-    with held(store) as lease, _terminate_like_interrupt():
+    with Claim(population.store) as claim:
+        while not claim.attempt():
+            yield _CLAIM_PAUSE_S
         _create_or_check(population)  # again: two may have created it at the same moment
-        state, journal = population.new_state(), Journal(store.journal)
-        if any(store.steps.iterdir()) and not journal.exists():
-            raise StoreError(
-                f"{store.journal} is empty, so nobody can tell what {store.steps} holds. Put a "
-                f"copy of the journal there, or, to begin anew, move {store.root} away"
-            )
-        _read_back(journal, state)
-        ended = state.stopped
-        head = journal.head()
-        assert head is not None
-        state.apply(head)
-        state.stopped = None
-        controller = Controller(
-            store,
-            journal,
-            state,
-            Planner(state, population.algorithm, population.settings, journal.segment),
-            population.cluster,
-            population.settings,
-            import_roots,
-            compromised=lease.is_lost,
-            view=view,
+        controller = _controller(population, claim, view)
+        stopped = yield from controller.turns()
+        return controller.state, stopped
+
+
+def _controller(
+    population: Population, claim: Claim, view: Callable[[Controller], None]
+) -> Controller:
+    store, state = population.store, population.new_state()
+    journal = Journal(store.journal)
+    if any(store.steps.iterdir()) and not journal.exists():
+        raise StoreError(
+            f"{store.journal} is empty, so nobody can tell what {store.steps} holds. Put a "
+            f"copy of the journal there, or, to begin anew, move {store.root} away"
         )
-        for line in journal.bad:
-            controller.note(f"skipped a damaged line: {line}")
-        if ended is not None and ended.reason == "failed":
-            controller.revive()
-        return state, controller.run()
+    _read_back(journal, state)
+    ended, head = state.stopped, journal.head()
+    assert head is not None
+    state.apply(head)
+    state.stopped = None
+    controller = Controller(
+        store,
+        journal,
+        state,
+        Planner(state, population.algorithm, population.settings, journal.segment),
+        population.cluster,
+        population.settings,
+        list(population.import_roots),
+        compromised=claim.is_lost,
+        view=view,
+    )
+    for line in journal.bad:
+        controller.note(f"skipped a damaged line: {line}")
+    if ended is not None and ended.reason == "failed":
+        controller.revive()
+    return controller
 
 
 def _read_back(journal: Journal, state: State) -> None:
@@ -199,25 +209,3 @@ def _create_or_check(population: Population) -> None:
     for log in (store.beat, store.requests):
         if not log.exists():
             create_log(log)
-
-
-@contextlib.contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the controller as Ctrl-C does: at once, with a word, losing nothing.
-
-    But not where the controller is itself a Slurm job: there SIGTERM announces a preemption, and
-    Slurm requeues only a job that is still running when it comes. It decides until it is killed.
-    """
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # no signals are handled there
-        yield
-        return
-    in_job = "SLURM_PROCID" in os.environ and not sys.stdin.isatty()
-    old = signal.signal(signal.SIGTERM, signal.SIG_IGN if in_job else interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)

@@ -10,7 +10,6 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
@@ -45,42 +44,60 @@ class Lease(filelock.SoftFileLease):
         return False
 
 
-@contextlib.contextmanager
-def held(store: Store) -> Iterator[Lease]:
-    """Hold the right to decide.
+class Claim:
+    """The right to decide: asked for with `attempt`, given back at the end of the `with` block.
 
     A predecessor that was killed on this host is recognised at once; one on another host when its
     lease has run out. One that lives says so with its beat.
-
-    Raises:
-        PopulationBusy: another controller lives.
-        StoreError: the lease cannot be taken.
     """
-    lease = Lease(str(store.lease), lease_duration=timing.LEASE_S, thread_local=False)
-    beats: LogReader[Beat] = LogReader(store.beat, Beat, store.beat.stat().st_size)
-    told, patience = False, _Patience()
-    while True:
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._lease = Lease(str(store.lease), lease_duration=timing.LEASE_S, thread_local=False)
+        self._beats: LogReader[Beat] = LogReader(store.beat, Beat, store.beat.stat().st_size)
+        self._patience = _Patience()
+        self._told = False
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lease.release()
+
+    def attempt(self) -> bool:
+        """Whether it is ours now; otherwise to be tried again soon.
+
+        Raises:
+            PopulationBusy: another controller lives.
+            StoreError: the lease cannot be taken.
+        """
         try:
-            lease.acquire(timeout=0)
-            break
+            self._lease.acquire(timeout=0)
         except filelock.Timeout:
-            if any(True for _ in beats.read()):
-                raise PopulationBusy(
-                    f"{_holder(store)} is running {store.root}. Watch it with: "
-                    f"romul status {store.root}"
-                ) from None
-            if patience.is_over(lease):
-                _remove(store)
-            elif not told and not patience.knows_dead:
-                print(f"romul: {_holder(store)} holds {store.root}; waiting for a sign of life")
-                told = True
-            time.sleep(0.2)
+            self._look_at_holder()
+            return False
         except OSError as error:
-            raise StoreError(f"cannot take the lease {store.lease}: {error.strerror}") from error
-    try:
-        yield lease
-    finally:
-        lease.release()
+            raise StoreError(
+                f"cannot take the lease {self._store.lease}: {error.strerror}"
+            ) from error
+        return True
+
+    def is_lost(self) -> bool:
+        """Whether somebody else may have it; to be asked often."""
+        return self._lease.is_lost()
+
+    def _look_at_holder(self) -> None:
+        store = self._store
+        if any(True for _ in self._beats.read()):
+            raise PopulationBusy(
+                f"{_holder(store)} is running {store.root}. Watch it with: "
+                f"romul status {store.root}"
+            )
+        if self._patience.is_over(self._lease):
+            _remove(store)
+        elif not self._told and not self._patience.knows_dead:
+            print(f"romul: {_holder(store)} holds {store.root}; waiting for a sign of life")
+            self._told = True
 
 
 class _Patience:

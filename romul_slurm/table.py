@@ -1,8 +1,10 @@
-"""A population's status for people: a line, or a table of its members."""
+"""The status of populations for people: a line, a table of members, a table of populations."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Mapping
 
 from rich import box
 from rich.console import Group
@@ -58,6 +60,41 @@ def table(status: Status, rows: int | None = None) -> Group:
     hidden = len(status.members) - len(shown)
     more = [Text(f"and {hidden} more members: romul status shows all")] if hidden else []
     return Group(Text(title, style="bold"), Text(summary(status)), grid, *more)
+
+
+def total(seen: Mapping[str, Status]) -> str:
+    """Return one line for several populations."""
+    states = Counter(status.state for status in seen.values())
+    done = sum(status.steps_done for status in seen.values())
+    steps = sum(status.steps_total for status in seen.values())
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    return f"{len(seen)} populations ({counts})  {done}/{steps} steps  {_busy(seen)}"
+
+
+def _busy(seen: Mapping[str, Status]) -> str:
+    workers = [worker for status in seen.values() for worker in status.workers]
+    return f"{sum(w.state == 'training' for w in workers)}/{len(workers)} workers busy"
+
+
+def overview(seen: Mapping[str, Status]) -> Group:
+    """Return a table with a row for each population, and above it what they come to together."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("population", overflow="fold")
+    for title in ("steps", "age", "best", "busy"):
+        grid.add_column(title, justify="right", no_wrap=True)
+    grid.add_column("state", no_wrap=True)
+    for name, status in seen.items():
+        left = status.seconds_left if status.state == "running" else None
+        ages = [m.age for m in status.members] or [0]
+        grid.add_row(
+            escape(name),
+            f"{status.steps_done}/{status.steps_total}",
+            str(min(ages)) if min(ages) == max(ages) else f"{min(ages)}-{max(ages)}",
+            "" if status.best is None else number(status.best.score),
+            str(sum(w.state == "training" for w in status.workers)),
+            status.state if left is None else f"{duration(left)} left",
+        )
+    return Group(Text(total(seen), style="bold"), grid)
 
 
 def _most_telling(status: Status, best: int | None, rows: int | None) -> list[MemberStatus]:

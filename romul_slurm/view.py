@@ -1,75 +1,49 @@
-"""What the launcher's terminal shows: a live table, or log lines where it is no terminal."""
+"""From a controller's state to the status that people and tools see."""
 
 from __future__ import annotations
 
-import shlex
 import time
-from types import TracebackType
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from collections.abc import Callable
 
 from romul_slurm.controller import Controller
 from romul_slurm.estimate import best_estimate
 from romul_slurm.launch import Population
+from romul_slurm.records import Note
 from romul_slurm.state import State, WorkerState
 from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus, write_status
-from romul_slurm.table import clock, number, summary, table
-
-_LINE_EVERY_S = 10.0
-_OTHER_LINES = 9
-"""Of the live table: title, summary, header, margins and what is not shown."""
 
 
-class Viewer:
-    """Called by the controller now and then: writes status.json and shows the same."""
+class View:
+    """Called by a controller now and then: writes status.json and keeps what is to be shown."""
 
-    def __init__(self, population: Population, console: Console):
+    def __init__(self, population: Population, show: Callable[[], None] = lambda: None):
+        """Begin to look on; `show` is called after every look."""
+        self.status: Status | None = None
+        """What was seen last."""
+        self.age = -1
+        """Of the slowest member."""
         self._population = population
-        self._console = console
+        self._show = show
         self._began = time.time()
         self._done_before: int | None = None
-        self._shown_notes = 0.0
-        self._line_at = 0.0
-        self._line_age = -1
-        self._live: Live | None = None
-
-    def __enter__(self) -> Viewer:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._notes: list[Note] = []
+        self._noted = self._began
 
     def __call__(self, controller: Controller) -> None:
-        """Show the controller's state."""
-        status = self._status(controller)
-        write_status(controller.store, status)
+        """Look at the controller's state."""
+        self.status = self._status(controller)
+        self.age = controller.state.slowest()
+        write_status(controller.store, self.status)
         for note in controller.state.notes:
-            if note.time > max(self._shown_notes, self._began):
-                self._shown_notes = note.time
-                self._console.print(Text(f"{clock(note.time)}  {note.text}"), soft_wrap=True)
-        if self._live is not None:
-            rows = max(1, self._console.height - _OTHER_LINES)
-            self._live.update(table(status, rows), refresh=True)
-        else:
-            self._log(status, controller.state.slowest())
+            if note.time > self._noted:
+                self._noted = note.time
+                self._notes.append(note)
+        self._show()
 
-    def _log(self, status: Status, age: int) -> None:
-        now = time.monotonic()
-        if age > self._line_age or now - self._line_at > _LINE_EVERY_S:
-            self._line_at, self._line_age = now, age
-            text = Text(f"{clock(status.updated)}  {summary(status)}")
-            self._console.print(text, soft_wrap=True)
+    def take_notes(self) -> list[Note]:
+        """Return what is to be told to the user and was not returned before."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def _status(self, controller: Controller) -> Status:
         state, config = controller.state, self._population.config
@@ -154,27 +128,3 @@ def _worker(controller: Controller, worker: WorkerState) -> WorkerStatus:
         member=attempt.member if attempt else None,
         age=attempt.age if attempt else None,
     )
-
-
-def outcome(population: Population, state: State) -> str:
-    """Return the last words of a run: what came out, where it is, what to do with it."""
-    best, root = best_status(state), population.store.root
-    stopped, lines = state.stopped, []
-    if stopped is not None and stopped.reason in ("stopped", "target"):
-        done = sum(map(len, state.rows))
-        lines.append(f"{stopped.reason} after {done} steps: {stopped.text}")
-    if best is None:
-        return "\n".join([*lines, f"population   {root}: no step was finished"])
-    sense = "lower" if population.minimize else "higher"
-    where = f"member {best.member}, age {best.age}; {sense} is better"
-    lines.append(f"best score   {number(best.score)} ({where})")
-    estimate = best_estimate(state)
-    if estimate is not None and estimate.standard_error is not None:
-        error, count = number(estimate.standard_error), len(estimate.scores)
-        lines.append(f"             a mean over {count} seeds; its standard error is {error}")
-    lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
-    lines.append(f"checkpoint   {root / best.checkpoint}")
-    lines.append(f"population   {root}")
-    quoted = shlex.quote(str(root))
-    lines.append(f"more         romul best {quoted}    romul history {quoted}")
-    return "\n".join(lines)

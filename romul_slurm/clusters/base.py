@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,10 @@ class Cluster(ABC):
                 check_number(f"cluster.{name}", getattr(self, name), least)
         for name in ("patience_s", "idle_timeout_s"):
             check_number(f"cluster.{name}", getattr(self, name), 0)
+
+    @classmethod  # noqa: B027 - some have nothing to share
+    def share(cls, clusters: Sequence[Cluster]) -> None:
+        """Let clusters of this kind, each of another population, share what one process can."""
 
     @abstractmethod
     def size(self) -> int:

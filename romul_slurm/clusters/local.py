@@ -6,11 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import psutil
 
@@ -31,7 +30,8 @@ from romul_slurm.errors import NotNow
 class Local(Cluster):
     """Processes on this machine; GPUs are dealt out in turn, CPU cores are divided.
 
-    `workers: null` takes one per GPU, or one per core where there is no GPU.
+    `workers: null` takes one per GPU, or one per core where there is no GPU; several populations
+    of one process divide them.
     """
 
     _children: dict[str, subprocess.Popen[bytes]] = field(
@@ -39,11 +39,21 @@ class Local(Cluster):
     )
     _dealt: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Job -> its GPUs."""
+    _beside: list[Local] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The clusters of all populations of this process."""
     _foreign: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     """Jobs of a predecessor that was another user, which this one may not end."""
 
+    @classmethod
+    def share(cls, clusters: Sequence[Cluster]) -> None:
+        ours = [cluster for cluster in clusters if isinstance(cluster, cls)]
+        for cluster in ours:
+            cluster._beside[:] = ours
+
     def size(self) -> int:
-        return len(self._gpus) or cores() if self.workers is None else self.workers
+        if self.workers is not None:
+            return self.workers
+        return max(1, (len(self._gpus) or cores()) // max(1, len(self._beside)))
 
     def submit(self, jobs: list[Job]) -> Future[dict[str, str]]:
         started: dict[str, str] = {}
@@ -96,7 +106,7 @@ class Local(Cluster):
         return pids and f"a worker does not leave: process {pids} belongs to {owner}"
 
     def _start(self, job: Job) -> str:
-        environment = os.environ | self._share(job.population)
+        environment = os.environ | self._share()
         with job.log.open("ab") as log:
             child = subprocess.Popen(
                 job.command(),
@@ -119,30 +129,31 @@ class Local(Cluster):
             "ended", reason=signal.strsignal(number) or "" if fault else "", fault=fault
         )
 
-    def _share(self, population: Path) -> dict[str, str]:
+    def _share(self) -> dict[str, str]:
         """Return the environment that gives a worker its part of the machine."""
         # torch would otherwise start one thread per core in every worker
-        threads = str(max(1, cores() // max(1, self.size())))
+        workers = sum(cluster.size() for cluster in self._beside or [self])
+        threads = str(max(1, cores() // max(1, workers)))
         share = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         if self._gpus:
-            share["CUDA_VISIBLE_DEVICES"] = self._free_gpu(population)
+            share["CUDA_VISIBLE_DEVICES"] = self._free_gpu()
         return {
             key: value
             for key, value in share.items()
             if key not in os.environ or key == "CUDA_VISIBLE_DEVICES"
         }
 
-    def _free_gpu(self, population: Path) -> str:
-        """Return the GPU that fewest live workers of the population have, whoever started them."""
+    def _free_gpu(self) -> str:
+        """Return the GPU that fewest live workers have, whoever started them."""
         used = dict.fromkeys(self._gpus, 0)
-        for job, child in self._children.items():  # one just started does not show it yet
-            used[self._dealt[job]] += child.poll() is None
-        ours = {child.pid for child in self._children.values()}
+        ours = set()
+        for cluster in self._beside or [self]:
+            for job, child in cluster._children.items():  # one just started does not show it yet
+                ours.add(child.pid)
+                used[cluster._dealt[job]] += child.poll() is None
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                words = process.cmdline()
-                others = "romul_slurm.worker" in words and process.pid not in ours
-                if others and str(population) in words:
+                if "romul_slurm.worker" in process.cmdline() and process.pid not in ours:
                     gpu = process.environ().get("CUDA_VISIBLE_DEVICES", "")
                     used[gpu] = used.get(gpu, 0) + 1
         return min(self._gpus, key=lambda gpu: used[gpu])

@@ -123,7 +123,7 @@ def test_gpus_are_dealt_out_and_cores_divided(
     again = Local().submit(jobs[1:2]).result()  # by another controller: the GPU that was given up
     started |= again
     assert gpus("1.1.1") == "5"
-    assert int(cluster._share(store.root)["OMP_NUM_THREADS"]) >= 1
+    assert int(cluster._share()["OMP_NUM_THREADS"]) >= 1
     for worker in names:
         cluster.cancel(started[worker])
 

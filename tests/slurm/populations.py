@@ -49,6 +49,9 @@ def overrides(mode: str, *more: str) -> list[str]:
 class Population:
     """A population on a cluster: its directory, and the process of its controller."""
 
+    where = ROOT
+    """The directory the command is started in."""
+
     def __init__(self, lab: Lab, directory: Path, settings: list[str]):
         self.lab = lab
         self.directory = directory
@@ -57,13 +60,17 @@ class Population:
         self.pause_s = 0.0
         """The least time between two faults."""
 
+    def command(self) -> list[str]:
+        """Return the command line that runs it."""
+        return command(self.directory, *self.settings)
+
     def start(self) -> None:
         """Start the controller, or another one."""
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         with self._log().open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                command(self.directory, *self.settings),
-                cwd=ROOT,
+                self.command(),
+                cwd=self.where,
                 env=self.lab.env,
                 stdout=log,
                 stderr=subprocess.STDOUT,

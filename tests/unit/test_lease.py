@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from romul_slurm.errors import StoreError
-from romul_slurm.lease import Lease, held
+from romul_slurm.lease import Claim, Lease
 from romul_slurm.store import Store
 
 
@@ -58,7 +58,9 @@ def test_a_dead_lease_that_one_may_not_remove_is_no_reason_to_wait_for_ever(shar
 
     def take() -> str:
         try:
-            with held(shared):
+            with Claim(shared) as claim:
+                while not claim.attempt():
+                    time.sleep(0.2)
                 return "taken"
         except StoreError as error:
             return str(error)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from romul_slurm.clusters.base import Cluster, Job, JobStatus, check_number, failed
@@ -59,6 +58,17 @@ class Slurm(Cluster):
     srun_args: list[str] = field(default_factory=list)
     additional_parameters: Any = None  # a typed dict would take no new keys from a command line
     queue_poll_s: float = 5.0
+    _schedulers: list[Scheduler] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """One, once it is needed."""
+
+    @classmethod
+    def share(cls, clusters: Sequence[Cluster]) -> None:
+        ours = [cluster for cluster in clusters if isinstance(cluster, cls)]
+        scheduler = Scheduler(min(cluster.queue_poll_s for cluster in ours))
+        for cluster in ours:
+            cluster._schedulers[:] = [scheduler]
 
     def check(self) -> None:
         super().check()
@@ -106,7 +116,7 @@ class Slurm(Cluster):
         return self._scheduler.find(nonce, workers)
 
     def look(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
-        return self._scheduler.look(job for job in jobs if not self.unknown(job))
+        return self._scheduler.look((job for job in jobs if not self.unknown(job)), id(self))
 
     def unknown(self, job: str) -> bool:
         return not queue.is_job(job)
@@ -129,6 +139,8 @@ class Slurm(Cluster):
         }
         return WorkerExecutor(parameters)
 
-    @cached_property
+    @property
     def _scheduler(self) -> Scheduler:
-        return Scheduler(self.queue_poll_s)
+        if not self._schedulers:
+            self._schedulers.append(Scheduler(self.queue_poll_s))
+        return self._schedulers[0]

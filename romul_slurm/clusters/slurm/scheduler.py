@@ -1,4 +1,6 @@
-"""Talks to slurmctld for one controller: one call of a kind at a time, and none is waited for.
+"""Talks to slurmctld: one call of a kind at a time, and none is waited for.
+
+Controllers of one process share one, so that slurmctld has no more to do for many populations.
 
 `turn` starts what is due and takes in what was answered. A call that failed is no news: what was
 known stays known, and it is asked again after a pause that grows from 1 to 60 s.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -46,8 +49,18 @@ class _Sought:
     missing_since: float = 0.0
 
 
+@dataclass
+class _Submission:
+    """Arguments of sbatch, and who wants to know what came of it."""
+
+    words: list[str]
+    nonce: str
+    workers: list[str]
+    future: Future[dict[str, str]]
+
+
 class Scheduler:
-    """What is known of this population's jobs, and the calls under way."""
+    """What is known of our jobs, and the calls under way."""
 
     def __init__(self, poll_s: float, site: Site | None = None):
         self.complaint = ""
@@ -59,6 +72,8 @@ class Scheduler:
         self._asked = 0.0
         self._known: dict[str, float] = {}
         """Job -> since when we are interested in it."""
+        self._wanted: dict[object, set[str]] = {}
+        """Who asks -> the jobs it is interested in."""
         self._verdicts: dict[str, JobStatus] = {}
         self._completing: dict[str, float] = {}
         self._sought: dict[str, _Sought] = {}
@@ -67,7 +82,9 @@ class Scheduler:
         self._unexplained: dict[str, JobStatus] = {}
         self._scontrol: Call | None = None
         self._squeue: Call | None = None
-        self._sbatch: tuple[Call, str, list[str], Future[dict[str, str]]] | None = None
+        self._submissions: deque[_Submission] = deque()
+        """The first one's call is under way."""
+        self._sbatch: Call | None = None
         self._scancel: Call | None = None
         self._sacct: tuple[Call, list[str]] | None = None
         self._tokens, self._refilled = float(_BURST), time.monotonic()
@@ -82,15 +99,10 @@ class Scheduler:
     # --- what is asked for ---------------------------------------------------------------------
 
     def submit(self, words: list[str], nonce: str, workers: list[str]) -> Future[dict[str, str]]:
-        """Call sbatch with these arguments.
-
-        It ends with this process: otherwise it might go on waiting for room, and submit what the
-        next controller has looked for in vain.
-        """
-        assert self._sbatch is None
+        """Call sbatch with these arguments, when the calls before it are done."""
         future: Future[dict[str, str]] = Future()
-        call = Call(["sbatch", *words], _SBATCH_S, ends_with_us=True)
-        self._sbatch = (call, nonce, workers, future)
+        self._submissions.append(_Submission(words, nonce, workers, future))
+        self._start_sbatch()
         return future
 
     def find(self, nonce: str, workers: list[str]) -> Future[dict[str, str]]:
@@ -107,10 +119,11 @@ class Scheduler:
             if job not in self._rows:
                 self._hurry()
 
-    def look(self, jobs: Iterable[str]) -> dict[str, JobStatus]:
-        """Return what is known of these jobs; others are forgotten."""
+    def look(self, jobs: Iterable[str], asker: object = None) -> dict[str, JobStatus]:
+        """Return what is known of these jobs; others that `asker` had asked for are forgotten."""
         jobs, now = list(jobs), time.time()
-        self._known = {job: self._known.get(job, now) for job in jobs}
+        self._wanted[asker] = set(jobs)
+        self._known = {j: self._known.get(j, now) for j in set().union(*self._wanted.values())}
         self.turn()
         for kept in (self._verdicts, self._completing, self._doomed, self._unexplained):
             for job in kept.keys() - self._known.keys():
@@ -143,18 +156,29 @@ class Scheduler:
                 self._back_off(error)
 
     def _take_sbatch(self) -> None:
-        if self._sbatch is None or not self._sbatch[0].done():
+        if self._sbatch is None or not self._sbatch.done():
             return
-        call, nonce, workers, future = self._sbatch
-        self._sbatch = None
+        call, self._sbatch = self._sbatch, None
+        submission = self._submissions.popleft()
         try:
             array = _array_id(call.result())
         except ClusterError as error:
             self._note_failure(error)
-            future.set_exception(error)
+            submission.future.set_exception(error)
         else:
             self._hurry()
-            future.set_result(_jobs(nonce, array, workers))
+            submission.future.set_result(_jobs(submission.nonce, array, submission.workers))
+        self._start_sbatch()
+
+    def _start_sbatch(self) -> None:
+        """Begin the next submission.
+
+        sbatch ends with this process: otherwise it might go on waiting for room, and submit what
+        the next controller has looked for in vain.
+        """
+        if self._sbatch is None and self._submissions:
+            words = self._submissions[0].words
+            self._sbatch = Call(["sbatch", *words], _SBATCH_S, ends_with_us=True)
 
     def _take_scancel(self) -> None:
         if self._scancel is None or not self._scancel.done():
