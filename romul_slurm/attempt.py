@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from romul_slurm import manifest
 from romul_slurm.disk import is_full, is_on, may_pass, naming, takes
-from romul_slurm.errors import CheckpointDamaged, RomulError
+from romul_slurm.errors import CheckpointDamaged, RomulError, TaskRefused
 from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Link, Step, StepInterrupted, finish, running
 from romul_slurm.store import WRITING, WRITING_PARTIAL, remove, within
@@ -70,7 +70,9 @@ def run_attempt(
         text = _describe(error)
         with contextlib.suppress(OSError):  # the log may be on a full disk
             print(text, file=sys.stderr, flush=True)
-        return report(_outcome(error, source, root, home, link), error=text)
+        outcome = _outcome(error, source, root, home, link)
+        fatal = outcome == "failed" and isinstance(error, TaskRefused)
+        return report(outcome, error=text, fatal=fatal)
     _write_report(home, assign, result)
     return result
 

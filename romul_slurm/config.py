@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +20,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Constant, De, Grid, Manual, Pbt, Random, Romul
 from romul_slurm.clusters import Inline, Local, Slurm
-from romul_slurm.clusters.base import check_number
 from romul_slurm.errors import ConfigError
+from romul_slurm.settings import PopulationConfig
 
-_MAX_MEMBERS = 100_000
 _MAX_NAME = 200
 """Bytes; file systems allow 255."""
+
+
+GROUPS: dict[str, dict[str, type]] = {
+    "algorithm": {
+        cls.__name__.lower(): cls for cls in (Romul, Pbt, De, Random, Grid, Constant, Manual)
+    },
+    "cluster": {cls.__name__.lower(): cls for cls in (Local, Inline, Slurm)},
+}
+"""What there is of each typed group, by the name it has on a command line."""
 
 
 class Mode(Enum):
@@ -34,73 +41,6 @@ class Mode(Enum):
 
     max = "max"
     min = "min"
-
-
-@dataclass
-class PopulationConfig:
-    """How a population is run.
-
-    Attributes:
-        members: number of members.
-        replicates: a member is trained so many times at each step, from the same parent, with the
-            same hyperparameters and other seeds; its score is their mean.
-        evaluations: at the end, the best result's last step is trained so many times more, with
-            other seeds; `romul best` reports their mean.
-        steps: number of PBT steps each member is trained for; may be raised later.
-        interval: length of a step in the task's own unit (epochs, say).
-        synchronous: all members finish an age before any goes on; decisions then depend on
-            scores alone, never on timing.
-        max_lead: no member starts a step more than so many ages ahead of the slowest.
-        max_retries: a step's attempts that may fail without progress before its member is
-            restarted from another one.
-        max_losses: the same for attempts whose worker vanished without an explanation.
-        max_restarts: restarts at one age before the member is given up.
-        stall_timeout_s: an attempt without a safe point for so long is ended.
-        checkpoint_every_s: how often a safe point saves a partial checkpoint.
-        checksums: publish checkpoints with checksums, so that any damage is noticed before
-            training starts from them; without, files that are missing or cut are.
-        target: the population ends when a score is at least as good.
-        log_limit_mb: output kept per attempt.
-    """
-
-    members: int = 8
-    replicates: int = 1
-    evaluations: int = 0
-    steps: int = 20
-    interval: int = 1
-    synchronous: bool = False
-    max_lead: int = 1
-    max_retries: int = 2
-    max_losses: int = 5
-    max_restarts: int = 2
-    stall_timeout_s: float = 3600.0
-    checkpoint_every_s: float = 300.0
-    checksums: bool = False
-    target: float | None = None
-    log_limit_mb: float = 10.0
-
-    def check(self) -> None:
-        """Raise `ConfigError` naming the key, its value and what would be valid."""
-        for name, low in {"members": 1, "replicates": 1, "steps": 1, "interval": 1}.items():
-            check_number(f"population.{name}", getattr(self, name), low)
-        for name in (
-            "evaluations",
-            "max_lead",
-            "max_retries",
-            "max_losses",
-            "max_restarts",
-            "checkpoint_every_s",
-        ):
-            check_number(f"population.{name}", getattr(self, name), 0)
-        for name in ("stall_timeout_s", "log_limit_mb"):
-            check_number(f"population.{name}", getattr(self, name), above=0)
-        if self.members * self.replicates > _MAX_MEMBERS:
-            raise ConfigError(
-                f"population.members times population.replicates must be at most {_MAX_MEMBERS}, "
-                f"got {self.members} x {self.replicates}"
-            )
-        if self.target is not None and not math.isfinite(self.target):
-            raise ConfigError(f"population.target must be a finite number, got {self.target}")
 
 
 @dataclass
@@ -122,12 +62,16 @@ class TaskConfig:
 
 @dataclass
 class Config:
-    """The whole configuration of `python -m launchers.pbt`."""
+    """The whole configuration of `python -m launchers.pbt`.
+
+    `callbacks` are what follows the population, each by a name: see `romul_slurm.callbacks`.
+    """
 
     task: TaskConfig = MISSING
     algorithm: Any = MISSING
     cluster: Any = MISSING
     population: PopulationConfig = field(default_factory=PopulationConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str | None = None
     dir: str = "outputs"
@@ -152,15 +96,18 @@ def _again(f: dataclasses.Field[Any]) -> Any:
 
 def register() -> None:
     """Make the typed groups known to Hydra."""
+    # it reads populations, and so configurations
+    from romul_slurm.report.refresh import Report
+    from romul_slurm.tensorboard import TensorBoard
+
     store = ConfigStore.instance()
+    target = f"{Report.__module__}.{Report.__qualname__}"
+    store.store(group="callbacks", name="report", node={"report": {"_target_": target}})
+    store.store(group="callbacks", name="tensorboard", node={"tensorboard": schema(TensorBoard)})
     store.store(name="population_schema", node=Config)
-    groups: dict[str, tuple[type, ...]] = {
-        "algorithm": (Romul, Pbt, De, Random, Grid, Constant, Manual),
-        "cluster": (Local, Inline, Slurm),
-    }
-    for group, classes in groups.items():
-        for cls in classes:
-            store.store(group=group, name=cls.__name__.lower(), node=schema(cls))
+    for group, classes in GROUPS.items():
+        for name, cls in classes.items():
+            store.store(group=group, name=name, node=schema(cls))
 
 
 # --- what Hydra does not check ----------------------------------------------------------------

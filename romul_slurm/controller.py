@@ -16,7 +16,6 @@ from typing import Literal
 
 from romul_slurm import timing
 from romul_slurm.clusters import Cluster
-from romul_slurm.config import PopulationConfig
 from romul_slurm.crew import Crew, where
 from romul_slurm.errors import Superseded
 from romul_slurm.journal import Journal
@@ -47,6 +46,7 @@ from romul_slurm.records import (
     Unfinished,
 )
 from romul_slurm.retention import Retention, droppable, needed
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.state import Attempt, State, WorkerState
 from romul_slurm.store import Store
 
@@ -205,8 +205,8 @@ class Controller:
     def _on_attempt(
         self, attempt: Attempt, record: Started | Progress | Saved | Blocked | Report, offset: int
     ) -> None:
-        if isinstance(record, Saved | Progress):
-            self.state.saves = True
+        if isinstance(record, Saved) or (isinstance(record, Progress) and record.safe_points):
+            self.state.saves = True  # a mere sign of life has no safe points
         if isinstance(record, Saved | Report):
             self._look_for_lost_letters(attempt, record)
         if isinstance(record, Saved):
@@ -243,6 +243,9 @@ class Controller:
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
+            if r.fatal and self.closing is None:
+                self._begin_closing("failed", r.error)
+                self._closing_since -= _CLOSING_S  # nothing that others train is worth waiting for
         elif r.outcome in ("full", "disk"):
             self._outage.begin(where(attempt), _last_line(r.error), lost=True)
             if r.outcome == "disk":

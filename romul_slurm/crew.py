@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from romul_slurm import timing
 from romul_slurm.clusters import Cluster, JobStatus
-from romul_slurm.config import PopulationConfig
 from romul_slurm.ledger import Ledger
 from romul_slurm.mailroom import Mailroom
 from romul_slurm.records import (
@@ -26,6 +25,7 @@ from romul_slurm.records import (
     WorkerReleased,
 )
 from romul_slurm.recruiter import Recruiter
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.state import Attempt, WorkerState
 from romul_slurm.store import Store
 

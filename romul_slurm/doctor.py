@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,11 +34,16 @@ class Finding:
     advice: str = ""
 
 
-def examine(cluster: str, partition: str | None, directory: Path) -> int:
-    """Print all findings; return 1 if there is a problem, else 0."""
-    findings = _slurm(partition) if cluster == "slurm" else _local()
+def findings(cluster: str, partition: str | None, directory: Path) -> Iterator[Finding]:
+    """Yield what is found of a cluster, and of the disk where populations are to be."""
+    found = _slurm(partition) if cluster == "slurm" else _local()
+    return chain(found, _disk(directory, shared=cluster == "slurm"))
+
+
+def show(found: Iterable[Finding]) -> int:
+    """Print findings; return 1 if there is a problem, else 0."""
     problems = 0
-    for finding in chain(findings, _disk(directory, shared=cluster == "slurm")):
+    for finding in found:
         problems += finding.kind == "problem"
         mark = {"ok": " ok ", "note": "note", "problem": " !! "}[finding.kind]
         print(f"[{mark}] {finding.what}: {finding.found}")

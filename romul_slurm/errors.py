@@ -21,6 +21,10 @@ class StoreError(RomulError):
     """A population directory cannot be used."""
 
 
+class NotThere(RomulError):
+    """What was asked for is not there, perhaps not yet: a result, a log, any population."""
+
+
 class PopulationBusy(RomulError):
     """Another controller is running this population."""
 
@@ -29,12 +33,20 @@ class Superseded(RomulError):
     """Another controller took this population over; this one must not act any more."""
 
 
+class TaskRefused(RomulError):
+    """A task cannot be trained at all, however often it is tried."""
+
+
 class CheckpointError(RomulError):
     """A checkpoint cannot be saved or loaded."""
 
 
 class CheckpointDamaged(CheckpointError):
     """A published checkpoint is missing, or not what it was when it was published."""
+
+
+class CommandError(RomulError):
+    """A program that is a task did not do what a task must."""
 
 
 class ClusterError(RomulError):

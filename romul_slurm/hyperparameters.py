@@ -257,21 +257,29 @@ def _check_choices(name: str, choices: tuple[Any, ...]) -> None:
             f"hyperparameter {name}: needs at least two choices, got {shown([*choices])}"
         )
     for choice in choices:
-        if isinstance(choice, list | tuple | dict) or not _can_be_handed_over(choice):
+        if not _can_be_handed_over(choice):
             raise SpaceError(
                 f"hyperparameter {name}: choice {shown(choice)} is not a finite number, text, "
-                f"boolean or null"
+                f"boolean or null, nor a list or dict (by text) of these"
             )
-    kinds = [(type(choice), choice) for choice in choices]
-    if any(kinds.index(kind) != i for i, kind in enumerate(kinds)):
+    if any(_same(a, b) for i, a in enumerate(choices) for b in choices[:i]):
         raise SpaceError(f"hyperparameter {name}: a choice is listed twice in {shown([*choices])}")
 
 
 def _choice_index(name: str, choices: tuple[Any, ...], value: Any) -> int:
     for index, choice in enumerate(choices):
-        if type(choice) is type(value) and choice == value:
+        if _same(choice, value):
             return index
     raise SpaceError(f"hyperparameter {name}: {shown(value)} is not one of {shown([*choices])}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are the same to a training, which gets them as JSON: 1 is not 1.0."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    return type(a) is type(b) and bool(a == b)
 
 
 def _can_be_handed_over(value: Any, depth: int = 0) -> bool:

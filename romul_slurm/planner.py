@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field
 
 from romul_slurm.algorithms import Algorithm
-from romul_slurm.config import PopulationConfig
 from romul_slurm.history import NextStep
 from romul_slurm.records import Assign, Assigned, Decision, JournalRecord, MemberEnded, Note
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.state import Attempt, OpenStep, State
 from romul_slurm.turns import may_start
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from romul_slurm.config import PopulationConfig, identity, in_one_line
+from romul_slurm.config import identity, in_one_line
 from romul_slurm.errors import CheckpointDamaged, RomulError, StoreError
 from romul_slurm.estimate import best_estimate
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
 from romul_slurm.manifest import verify
 from romul_slurm.records import JournalRecord
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store

@@ -238,7 +238,7 @@ class Started(Record, frozen=True, tag="started"):
 
 
 class Progress(Record, frozen=True, tag="progress"):
-    """The attempt reached a safe point."""
+    """The attempt reached a safe point; without any so far, it gives a sign of life."""
 
     attempt: str
     safe_points: int
@@ -271,6 +271,8 @@ class Report(Record, frozen=True, tag="report"):
     error: str = ""
     saved: int = 0
     """How many partial checkpoints it published, in case their announcements got lost."""
+    fatal: bool = False
+    """The task cannot be trained at all: the population ends with this error."""
 
 
 class Alive(Record, frozen=True, tag="alive"):

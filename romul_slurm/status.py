@@ -105,3 +105,8 @@ def is_deciding(store: Store) -> bool:
     status = read_status(store)
     dead = status is not None and not processes.may_live(status.host, status.pid)
     return not dead and controller_silence(store) < 5 * timing.BEAT_S
+
+
+def is_interrupted(store: Store, state: str) -> bool:
+    """Whether a population that was last seen in a state ought to run, but nobody decides."""
+    return state in ("running", "stopping", "interrupted") and not is_deciding(store)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from romul_slurm import manifest
 from romul_slurm.disk import disk_error, may_pass, naming
-from romul_slurm.errors import CheckpointDamaged, CheckpointError
+from romul_slurm.errors import CheckpointDamaged, CheckpointError, ConfigError
 from romul_slurm.store import (
     CHECKPOINT,
     WRITING,
@@ -75,6 +75,7 @@ class Step:
         parent_dir: directory of the checkpoint to continue (the parent's, or this step's own
             partial one), None at the very start.
         checkpoint_dir: an empty directory; what is written there is the step's checkpoint.
+        asked: whether the training asked for it with `current_step`.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Step:
         self.interval = interval
         self.seed = seed
         self.metrics: dict[str, float] = {}
+        self.asked = False
         self._home = home
         self._link = link
         self._every_s = checkpoint_every_s
@@ -178,6 +180,24 @@ class Step:
             raise StepInterrupted
         self._link.progress(self._safe_points)
 
+    def must_stop(self) -> bool:
+        """Whether to save and stop now; `checkpoint` then saves and ends the attempt.
+
+        For who needs to know before it is at a safe point.
+
+        Raises:
+            StepInterrupted: if nobody needs what it has done.
+        """
+        stop = self._link is not None and self._link.must_stop()
+        if stop and self._link is not None and self._link.cancelled():
+            raise StepInterrupted
+        return stop
+
+    def sign_of_life(self) -> None:
+        """Say that the training gets on, at a point where it could not be interrupted."""
+        if self._link is not None:
+            self._link.progress(self._safe_points)
+
     def epochs(self, state: Any = None) -> Iterator[int]:
         """Yield what is left of the interval, counted from the start of all training.
 
@@ -192,25 +212,46 @@ class Step:
             self._in_epoch = False
             self._epochs += 1
 
-    def apply(self, optimizer: Any) -> list[str]:
+    def apply(self, optimizer: Any, prefix: str = "") -> list[str]:
         """Put hyperparameters in force that the optimizer knows by name; return their names.
 
         Call it after a restored state has overwritten them. `beta1` and `beta2` set Adam's betas.
+        Of a name with dots the last part counts: `optimizer.lr` sets lr. Where two end alike,
+        `prefix` says whose are meant: of `gen.lr` and `disc.lr`, `apply(optimizer, "gen")` sets
+        the former.
+
+        Raises:
+            ConfigError: if two hyperparameters would set the same.
         """
         applied: set[str] = set()
         for group in optimizer.param_groups:
-            for name, value in self.hyperparameters.items():
-                if name in ("beta1", "beta2") and "betas" in group:
+            for option, name in self._options(group, prefix).items():
+                value = self.hyperparameters[name]
+                if option in ("beta1", "beta2"):
                     first, second = group["betas"]
-                    group["betas"] = (value, second) if name == "beta1" else (first, value)
-                elif name in group and hasattr(group[name], "fill_"):
-                    group[name].fill_(value)
-                elif name in group:
-                    group[name] = value
+                    group["betas"] = (value, second) if option == "beta1" else (first, value)
+                elif hasattr(group[option], "fill_"):
+                    group[option].fill_(value)
                 else:
-                    continue
+                    group[option] = value
                 applied.add(name)
         return sorted(applied)
+
+    def _options(self, group: Mapping[str, Any], prefix: str) -> dict[str, str]:
+        """Return which of an optimizer's options are set by which hyperparameters."""
+        known = {*group, *(("beta1", "beta2") if "betas" in group else ())} - {"params"}
+        options: dict[str, str] = {}
+        for name in sorted(self.hyperparameters, key=lambda name: ("." in name, name)):
+            start, _, option = name.rpartition(".")
+            if option not in known or not f"{start}.".startswith(prefix and f"{prefix}."):
+                continue
+            other = options.setdefault(option, name)
+            if other != name and "." in other:
+                raise ConfigError(
+                    f"step.apply: {other} and {name} would both set {option}; say whose are meant: "
+                    f"step.apply(optimizer, {other.rpartition('.')[0]!r})"
+                )
+        return options
 
     def log(self, **metrics: float) -> None:
         """Record numbers about this step; they appear in the history beside the score."""
@@ -269,7 +310,10 @@ def current_step(**alone: Any) -> Step:
     The null step loads nothing, saves nothing and is never interrupted, so a training script also
     runs alone. `alone` gives its `hyperparameters`, `interval` or `seed`.
     """
-    return _current if _current is not None else Step(**alone)
+    if _current is None:
+        return Step(**alone)
+    _current.asked = True
+    return _current
 
 
 @contextlib.contextmanager

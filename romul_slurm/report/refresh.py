@@ -7,19 +7,37 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from romul_slurm.callbacks import Callback, Followed
 
 EVERY_S = 60.0
 _SHARE = 0.05
 """Writing pages takes at most this share of one core, however large the population."""
-_PATIENCE_S = 60.0
+_PATIENCE_S = 5.0
+"""Other populations of this process wait meanwhile."""
+
+
+class Report(Callback):
+    """Keeps report.html up to date: once a minute at most, and at the end."""
+
+    def on_begin(self, population: Followed) -> None:
+        self._refresher = Refresher(population.directory)
+
+    def on_result(self, step: dict[str, Any]) -> None:
+        self._refresher.turn()
+
+    def on_end(self, reason: str) -> None:
+        self._refresher.finish(0.0 if reason == "interrupted" else _PATIENCE_S)
 
 
 class Refresher:
     """Writes report.html in a process of its own; whatever goes wrong there harms nobody."""
 
     def __init__(self, population: Path, every_s: float = EVERY_S):
+        self._page = population / "report.html"
         self._command = [sys.executable, "-m", "romul_slurm.cli", "report", str(population)]
         self._every_s = every_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,15 +55,17 @@ class Refresher:
         if now >= self._next:
             self._begin()
 
-    def finish(self) -> None:
-        """Write the page a last time, and wait for it."""
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_PATIENCE_S)
+    def finish(self, patience_s: float = _PATIENCE_S) -> None:
+        """Begin to write the page a last time, and wait for it so long."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()  # it would put an older page in the place of the last one
+            self._process.wait()
+            with contextlib.suppress(OSError):
+                self._page.with_name(f".{self._page.name}.{self._process.pid}").unlink()
         self._begin()
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_PATIENCE_S)
+                self._process.wait(patience_s)
 
     def _begin(self) -> None:
         self._began = time.monotonic()

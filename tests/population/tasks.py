@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from romul_slurm import Step
+from romul_slurm.errors import TaskRefused
 
 
 class Counting:
@@ -59,6 +60,9 @@ class Misbehaving:
 
     def raises(self, step: Step) -> Any:
         raise ValueError("the data set has no labels")
+
+    def refuses(self, step: Step) -> Any:
+        raise TaskRefused("this training lacks three lines")
 
     def raises_once(self, step: Step) -> Any:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from romul_slurm.records import Finished, MemberEnded
+from romul_slurm.records import Assigned, Finished, MemberEnded, Stopped
 from tests.population.driver import decisions, misbehaving, notes, records, run
 
 SMALL = ("algorithm=pbt", "population.members=4", "population.steps=3", "population.max_retries=1")
@@ -61,6 +61,17 @@ def test_when_every_member_fails_the_population_stops_with_the_traceback(tmp_pat
     assert "every member fails" in result.stderr
     assert 'raise ValueError("the data set has no labels")' in result.stderr
     assert not records(population, Finished)
+
+
+def test_a_task_that_refuses_to_be_trained_ends_the_population_at_once(tmp_path: Path) -> None:
+    population = tmp_path / "population"
+    result = run(population, *SMALL, *misbehaving("refuses", everywhere=True))
+    assert result.returncode == 1
+    assert "romul: the population failed: this training lacks three lines" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(records(population, Assigned)) <= 2 + 2  # once per worker, and what came meanwhile
+    (stopped,) = records(population, Stopped)
+    assert (stopped.reason, stopped.text) == ("failed", "this training lacks three lines")
 
 
 def test_a_failed_population_continues_once_the_task_is_mended(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from romul_slurm.algorithms import Constant, De, Grid, Manual, Pbt, Romul
 from romul_slurm.clusters import Local, Slurm
-from romul_slurm.config import PopulationConfig
 from romul_slurm.records import Finished
+from romul_slurm.settings import PopulationConfig
 from tests.population.driver import ROOT, records
 
 

@@ -218,6 +218,8 @@ def test_what_romul_tells_of_a_population(tmp_path: Path) -> None:
 
 def test_status_says_when_nobody_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from romul_slurm import cli, timing
+    from romul_slurm.status import is_deciding
+    from romul_slurm.store import Store
 
     population = tmp_path / "population"
     with started(population, *SMALL, "task.train.seconds=0.05") as process:
@@ -227,4 +229,4 @@ def test_status_says_when_nobody_decides(tmp_path: Path, monkeypatch: pytest.Mon
         process.wait()
     monkeypatch.setattr(timing, "BEAT_S", 0.0)  # instead of waiting until the beat is old
     assert cli.main(["status", str(population), "--json"]) == 0
-    assert cli.is_deciding(cli.Store(population)) is False
+    assert is_deciding(Store(population)) is False

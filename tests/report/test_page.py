@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from romul_slurm.report.command import write_report
+from romul_slurm.report.write import write_report
 from tests.report import packages
 from tests.report.populations import ALL_KINDS, grown
 

@@ -12,13 +12,13 @@ from typing import Any
 from romul_slurm.algorithms import Random
 from romul_slurm.clusters import Cluster, Job, JobStatus
 from romul_slurm.clusters.base import resolved
-from romul_slurm.config import PopulationConfig
 from romul_slurm.controller import Controller
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.planner import Planner
 from romul_slurm.records import Assign, Goodbye, Hello, InboxRecord, Report, ScaleRequest, Started
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store

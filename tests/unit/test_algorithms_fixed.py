@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from romul_slurm.algorithms import Algorithm, Constant, Grid, Manual
+from romul_slurm.algorithms import Algorithm, Constant, Grid, Manual, schedule
 from romul_slurm.algorithms.fixed import given_point
 from romul_slurm.errors import ConfigError
 from romul_slurm.history import History, NextStep
@@ -212,6 +213,15 @@ SCHEDULE = [
     {"age": 2, "hyperparameters": SGD},
     {"age": 4, "hyperparameters": ADAM},
 ]
+AS_YAML = """\
+# written by hand
+interval: 1
+schedule:
+- {age: 0, hyperparameters: {lr: 1e-2, opt: adam}, score: 0.5}
+- age: 2
+  hyperparameters: {lr: 0.1, opt: sgd, nesterov: true}
+- {age: 4, hyperparameters: {lr: 1.0E-02, opt: adam}}
+"""
 AS_CSV = "age,lr,opt,nesterov\n0,0.01,adam,\n2,0.1,sgd,true\n4,1e-2,adam,\n"
 
 
@@ -232,6 +242,9 @@ def test_a_step_goes_by_the_last_entry_not_above_its_age() -> None:
         ("list.json", json.dumps(SCHEDULE)),
         ("best.json", json.dumps({"score": 1.0, "schedule": SCHEDULE})),
         ("noname", json.dumps([entry | {"member": 3, "score": 0.5} for entry in SCHEDULE])),
+        ("by hand.yaml", AS_YAML),
+        ("list.YML", AS_YAML.partition("schedule:")[2]),
+        ("json.yaml", json.dumps(SCHEDULE)),
         ("table.csv", AS_CSV),
         ("windows.CSV", "\ufeff" + AS_CSV.replace("\n", "\r\n") + "\r\n"),
         ("spaces.csv", AS_CSV.replace(",", ", ")),
@@ -239,9 +252,27 @@ def test_a_step_goes_by_the_last_entry_not_above_its_age() -> None:
                      "1,2,0.01,adam,,4\n"),
     ],
 )  # fmt: skip
-def test_a_schedule_is_read_from_json_and_from_csv(tmp_path: Path, name: str, text: str) -> None:
+def test_a_schedule_is_read_from_json_yaml_and_csv(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert resolved(tmp_path / name) == Manual(schedule=SCHEDULE)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            *(st.floats(allow_nan=False), st.integers(), st.booleans(), st.none()),
+            st.text(),
+            st.sampled_from(["1e-4", "1E5", "-1_0e3", "true", "1:30", "=", "2020-01-01"]),
+        )
+    )
+)  # fmt: skip
+def test_what_is_written_as_yaml_comes_back_as_it_was(values: list[Any]) -> None:
+    entry = {"age": 0, "hyperparameters": {f"h{i}": value for i, value in enumerate(values)}}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "schedule.yaml")
+        file.write_text(schedule.to_yaml({"schedule": [entry]}), encoding="utf-8")
+        (found,) = schedule.read(str(file), SPACE)
+    assert repr(found) == repr(entry)
 
 
 def test_choices_and_constants_in_csv_are_what_they_are_in_the_space(tmp_path: Path) -> None:
@@ -277,6 +308,12 @@ def test_entries_that_change_nothing_are_not_kept(tmp_path: Path) -> None:
         ("a.json", '[{"age": -1, "hyperparameters": {}}]', "at least 0, got -1"),
         ("a.json", '[{"age": 0, "hyperparameters": {"lr": NaN, "opt": "adam"}}]', "nan is outside"),
         ("a.json", '[{"age": 0, "hyperparameters": {"opt": "adam"}}]', "nothing is given for lr"),
+        ("a.yaml", "schedule: [", "is not YAML"),
+        ("a.yaml", "[" * 100_000, "is not YAML"),
+        ("a.yaml", "!!python/object/apply:os.getpid []", "is not YAML"),
+        ("a.yaml", "schedule: 3", "must be a list of entries"),
+        ("a.yaml", "", "must be a list of entries"),
+        ("a.yaml", "[{age: 0, hyperparameters: {1: 2, opt: adam}}]", "no hyperparameter 1"),
         ("a.csv", "", "is not CSV with a header"),
         ("a.csv", "lr,opt\n0.1,adam\n", "must have a column age, got lr, opt"),
         ("a.csv", "age,lr,opt\n", "has no entries"),

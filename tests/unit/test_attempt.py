@@ -19,7 +19,7 @@ import torch
 
 from romul_slurm import manifest
 from romul_slurm.attempt import Output, run_attempt
-from romul_slurm.errors import CheckpointDamaged
+from romul_slurm.errors import CheckpointDamaged, TaskRefused
 from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Step, current_step, finish
 from tests.unit.helpers import FakeLink
@@ -484,3 +484,27 @@ def test_checking_outside_an_attempt_does_nothing(log: Path) -> None:
         os.write(1, b"x")
     output.check()
     assert log.read_text() == "x"
+
+
+def test_a_task_that_can_never_be_trained_is_reported_as_such(root: Path) -> None:
+    def task(step: Step) -> float:
+        raise TaskRefused("it lacks three lines")
+
+    report = attempt(root, task)
+    assert (report.outcome, report.fatal, report.error) == ("failed", True, "it lacks three lines")
+    stopped = attempt(root, task, FakeLink(stop=True))
+    assert (stopped.outcome, stopped.fatal) == ("interrupted", False)
+
+
+def test_a_step_knows_whether_the_training_asked_for_it(root: Path) -> None:
+    asked = []
+
+    def task(step: Step) -> float:
+        asked.append(step.asked)
+        assert current_step() is step
+        asked.append(step.asked)
+        (step.checkpoint_dir / "x").touch()
+        return 1.0
+
+    attempt(root, task)
+    assert asked == [False, True]

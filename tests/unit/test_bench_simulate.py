@@ -16,11 +16,11 @@ from romul_slurm.bench import simulate as module
 from romul_slurm.bench.problems import Noise, Problem, State, Values
 from romul_slurm.bench.simulate import simulate
 from romul_slurm.bench.toys import SETS, TOYS, Toy, seeds
-from romul_slurm.config import PopulationConfig
 from romul_slurm.errors import ConfigError
 from romul_slurm.history import History, NextStep, Result
 from romul_slurm.planner import Planner
 from romul_slurm.records import Decision
+from romul_slurm.settings import PopulationConfig
 from romul_slurm.state import OpenStep
 from romul_slurm.state import State as ControllersState
 from romul_slurm.store import Store

@@ -87,7 +87,7 @@ def test_the_library_imports_neither_launchers_nor_tasks() -> None:
         "from romul_slurm import Step, current_step",
         "import romul_slurm.worker",
         "import romul_slurm.launch, romul_slurm.view",
-        "from romul_slurm import cli, table; cli._parser()",
+        "from romul_slurm import cli, table; cli.parser()",
     ],
 )
 def test_nothing_imports_torch_before_a_training_does(code: str) -> None:

@@ -18,9 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Pbt, Random, Romul
 from romul_slurm.clusters import Inline, Local
-from romul_slurm.config import PopulationConfig, register
+from romul_slurm.config import register
 from romul_slurm.errors import ConfigError, RomulError
 from romul_slurm.launch import prepare
+from romul_slurm.settings import PopulationConfig
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GROUPS = {"population": (PopulationConfig,), "algorithm": (Romul, Pbt, Random)}

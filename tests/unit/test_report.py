@@ -25,12 +25,12 @@ from romul_slurm.records import (
     WorkersIntended,
     WorkersSubmitted,
 )
-from romul_slurm.report.command import write_report
 from romul_slurm.report.comparison import grouped, so_far
 from romul_slurm.report.data import Series, read_series
 from romul_slurm.report.plot import KINDS, plot
 from romul_slurm.report.refresh import Refresher
 from romul_slurm.report.thinning import chains, parents, thin
+from romul_slurm.report.write import write_report
 from romul_slurm.store import Store
 from tests.population.driver import until
 from tests.report.populations import ALL_KINDS, BEGAN, LR, create, grown, hired

@@ -1,5 +1,6 @@
 """The search space: what a configuration means, and that coordinates and values agree."""
 
+import json
 import math
 from typing import Any
 
@@ -228,11 +229,24 @@ def test_what_is_unknown_is_answered_with_what_is_valid() -> None:
 
 
 @pytest.mark.parametrize("kind", ["categorical", "ordered"])
-def test_choices_must_be_at_least_two_different_scalars(kind: str) -> None:
+def test_choices_must_be_at_least_two_different_values(kind: str) -> None:
     refuses("act", "twice", "['relu', 'relu']", act={"type": kind, "choices": ["relu", "relu"]})
     refuses("act", "at least two", act={"type": kind, "choices": ["relu"]})
     refuses("act", "must be a list", act={"type": kind, "choices": "relu"})
-    refuses("act", "[1]", act={"type": kind, "choices": [[1], 2]})
+    refuses("act", "twice", act={"type": kind, "choices": [[1, {"a": 2}], [1, {"a": 2}]]})
+    refuses("act", "{1: 2}", act={"type": kind, "choices": [{1: 2}, 3]})
+
+
+@pytest.mark.parametrize("kind", ["categorical", "ordered"])
+def test_choices_may_be_lists_and_dicts_that_are_told_apart_as_json_tells_them(kind: str) -> None:
+    choices = [[64, 64], [64, 64.0], [64], {"a": 1, "b": [True]}, {"a": 1, "b": [1]}, {}, []]
+    h = space(x={"type": kind, "choices": choices})
+    for choice in choices:
+        back = h.values(h.point({"x": json.loads(json.dumps(choice))}))["x"]
+        assert json.dumps(back) == json.dumps(choice)
+    assert h.point({"x": {"b": [True], "a": 1}}) == h.point({"x": choices[3]})
+    with pytest.raises(SpaceError, match="not one of"):
+        h.point({"x": [64, "64"]})
 
 
 def test_choices_that_differ_in_type_only_are_different() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import romul_slurm
 from romul_slurm import manifest
-from romul_slurm.errors import CheckpointError
+from romul_slurm.errors import CheckpointError, ConfigError
 from romul_slurm.step import Step, StepInterrupted, current_step, finish, running
 from tests.unit.helpers import FakeLink
 
@@ -230,6 +230,32 @@ def test_apply_fills_a_learning_rate_that_is_a_tensor_in_place() -> None:
     Step(hyperparameters={"lr": 0.25}).apply(optimizer)
     assert optimizer.param_groups[0]["lr"] is rate
     assert rate.item() == 0.25
+
+
+def test_apply_goes_by_the_last_part_of_a_name_with_dots() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    wanted = {"optimizer.lr": 0.1, "train.optimizer.momentum": 0.5, "model.params": 3, "x.y": 1}
+    applied = ["optimizer.lr", "train.optimizer.momentum"]
+    assert Step(hyperparameters=wanted).apply(optimizer) == applied
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["momentum"]) == (0.1, 0.5)
+
+
+def test_apply_takes_the_name_without_dots_where_there_is_one() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    assert Step(hyperparameters={"warmup.lr": 9.0, "lr": 0.1}).apply(optimizer) == ["lr"]
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_apply_asks_whose_learning_rate_is_meant_where_it_cannot_know() -> None:
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    step = Step(hyperparameters={"gen.opt.lr": 0.1, "disc.opt.lr": 0.2, "disc.opt.beta1": 0.5})
+    with pytest.raises(ConfigError, match=r"step.apply\(optimizer, 'disc.opt'\)"):
+        step.apply(optimizer)
+    assert step.apply(optimizer, "gen") == ["gen.opt.lr"]
+    assert step.apply(optimizer, "disc.opt") == ["disc.opt.beta1", "disc.opt.lr"]
+    assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)
+    assert step.apply(optimizer, "di") == []
 
 
 # --- epochs and safe points ----------------------------------------------------------------------

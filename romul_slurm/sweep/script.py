@@ -1,0 +1,160 @@
+"""The task that workers of a sweep run: one step is one run of the user's Hydra app."""
+
+from __future__ import annotations
+
+import importlib
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, open_dict, read_write
+
+from romul_slurm.errors import ConfigError, TaskRefused
+from romul_slurm.step import Step
+from romul_slurm.sweep.grammar import name_of, override
+from romul_slurm.sweep.isolation import as_before
+from romul_slurm.sweep.source import absolute_sources, load_script, root_of_module
+
+_NEITHER = "romul_step"
+"""Stands for launcher and sweeper in a step, which uses neither."""
+
+LACKING = """\
+    step = romul_slurm.current_step()   # at the start; then continue from what this returns:
+    state = step.load()                 # None at the very start: model, optimizer as you make them
+    step.save({...})                    # at the end: what load() is to return\
+"""
+
+
+class Script:
+    """Calls the function that `hydra.main` decorates, with a configuration composed anew.
+
+    Args:
+        script: the file, relative to an import root; or
+        module: the module's name.
+        function: the function's name in it.
+        job: Hydra's name of the job.
+        config_name: the primary config, None if there is none.
+        sources: config directories as [provider, path], paths relative to the import root.
+        version_base: Hydra's.
+        overrides: what holds for all steps, see `encoded`.
+        keys: the keys of the hyperparameters in overrides.
+        continues: whether there are steps that continue others.
+    """
+
+    def __init__(
+        self,
+        *,
+        function: str,
+        job: str,
+        script: str | None = None,
+        module: str | None = None,
+        config_name: str | None = None,
+        sources: Sequence[Sequence[str]] = (),
+        version_base: str | None = None,
+        overrides: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        continues: bool = True,
+    ):
+        self._place = (script, module, function)
+        self._job = job
+        self._config_name = config_name
+        self._sources = [(provider, path) for provider, path in sources]
+        self._version_base = version_base
+        self._overrides = decoded(overrides)
+        self._keys = {name_of(key): key for key in keys}
+        self._continues = continues
+        self._function, self._root = self._find()
+
+    def __call__(self, step: Step) -> Any:
+        """Run the script for one step and return what it returns."""
+        with as_before():
+            score = self._run(step)
+        self._check(step)
+        return score
+
+    def _find(self) -> tuple[Callable[[DictConfig], Any], Path]:
+        script, module, name = self._place
+        if script is not None:
+            loaded, root = load_script(script)
+        else:
+            loaded = importlib.import_module(str(module))
+            root = root_of_module(str(module), Path(str(loaded.__file__)))
+        if not callable(function := getattr(loaded, name, None)):
+            raise ConfigError(f"{loaded.__file__} has no function {name} when it is imported")
+        return function, root
+
+    def _run(self, step: Step) -> Any:
+        hydra, config = compose(
+            self._job,
+            [tuple(source) for source in self._sources],
+            self._root,
+            self._version_base,
+            self._config_name,
+            [*self._overrides, *self._chosen(step.hyperparameters)],
+        )
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.job.num = step.member
+            config.hydra.job.id = f"{step.age:04d}-m{step.member:02d}"
+            config.hydra.sweep.dir = str(step.checkpoint_dir.parent)
+            config.hydra.sweep.subdir = "."
+        ended = run_job(
+            self._function,
+            config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=HydraContext(hydra.config_loader, Callbacks(config)),
+        )
+        return ended.return_value
+
+    def _chosen(self, hyperparameters: Mapping[str, Any]) -> list[str]:
+        return [override(self._keys[name], value) for name, value in hyperparameters.items()]
+
+    def _check(self, step: Step) -> None:
+        """Refuse a script that does not take part; one step alone needs no checkpoint."""
+        saved = any(step.checkpoint_dir.iterdir())
+        if self._continues and not (step.asked and saved):
+            script, module, _ = self._place
+            fault = "saved nothing" if step.asked else "never asked for its step"
+            raise TaskRefused(
+                f"{script or module} {fault}, so it would begin anew at every step. It lacks:\n\n"
+                f"{LACKING}\n\n(hydra.sweeper.population.steps=1 trains each member just once)"
+            )
+        if not saved:
+            (step.checkpoint_dir / "nothing").touch()
+
+
+def compose(
+    job: str,
+    sources: Sequence[tuple[str, ...]],
+    root: Path,
+    version_base: str | None,
+    config_name: str | None,
+    overrides: list[str],
+) -> tuple[Hydra, DictConfig]:
+    """Initialize Hydra for an app and compose its configuration."""
+    version.setbase(version_base)
+    for group in ("hydra/launcher", "hydra/sweeper"):  # an app's config files may set any of these
+        ConfigStore.instance().store(group=group, name=_NEITHER, node={"_target_": ""})
+    search_path = absolute_sources([(provider, path) for provider, path in sources], root)
+    hydra = Hydra.create_main_hydra2(job, search_path)
+    neither = [f"hydra/launcher={_NEITHER}", f"hydra/sweeper={_NEITHER}"]
+    loader = hydra.config_loader
+    config = loader.load_configuration(config_name, [*neither, *overrides], RunMode.RUN)
+    return hydra, config
+
+
+def encoded(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as they may stand in a configuration, without interpolations of its own."""
+    return [each.replace("%", "%25").replace("${", "%24{") for each in overrides]
+
+
+def decoded(overrides: Sequence[str]) -> list[str]:
+    """Return what was `encoded`."""
+    return [urllib.parse.unquote(each) for each in overrides]
