@@ -116,7 +116,7 @@ def compared(source: Source, state: State) -> str:
     """Return what every seed of a replay came to, and how that compares with the population."""
     steps = state.history.steps
     scores = [rows[steps - 1].score for rows in state.rows if len(rows) >= steps]
-    lines = [f"replay of {source.store.root}, {steps} steps of its best lineage's schedule"]
+    lines = [f"replay of {source.store.root}, {_count(steps)} of its best lineage's schedule"]
     lines.append(f"{'seed':>12}  score")
     lines += [
         f"{member:>12}  {number(rows[steps - 1].score) if len(rows) >= steps else 'not finished'}"
@@ -140,7 +140,7 @@ def _summary(source: Source, replayed: Estimate, steps: int) -> Iterator[str]:
 def _what(source: Source, steps: int) -> str:
     """Return what the population's own score is."""
     if steps < len(source.schedule):
-        return f"its best lineage after {steps} steps"
+        return f"its best lineage after {_count(steps)}"
     count = len(source.best.scores)
     return f"a mean over {count} seeds" if count > 1 else "the best of all its members"
 
@@ -148,3 +148,7 @@ def _what(source: Source, steps: int) -> str:
 def _difference(mean: float, before: float) -> str:
     share = f"  ({(mean - before) / abs(before):+.1%})" if before else ""
     return f"{mean - before:+.4g}{share}"
+
+
+def _count(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"

@@ -6,7 +6,7 @@ import argparse
 
 from romul_slurm.errors import RomulError
 
-_DIRECTORIES = ("directory", "folder")
+_DIRECTORIES = ("directory", "directories", "folder")
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:

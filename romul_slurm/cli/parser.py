@@ -21,7 +21,8 @@ _RESULT = "a result: the member at that age, as in `romul best`; default: the be
 def parser() -> argparse.ArgumentParser:
     """Return the parser of every command; its `command` is the function to call with the options.
 
-    Arguments whose `dest` is `directory` or `folder` are directories (for shell completion).
+    Arguments whose `dest` is `directory`, `directories` or `folder` are directories, for shell
+    completion.
     """
     top = argparse.ArgumentParser(prog="romul", description="Look at and steer populations.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -55,6 +56,15 @@ def _add_looking(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
     ls.add_argument("--last", action="store_true", help="print only the newest one's path")
     _add_json(ls)
     _add_json(_on(add("status", status.status, "Show how far a population is.")))
+    watching = add("watch", _watch, "Watch populations until they have ended.")
+    watching.add_argument(
+        "directories",
+        nargs="*",
+        type=Path,
+        default=[Path("outputs")],
+        metavar="DIR",
+        help="populations, or folders that hold some; default: outputs",
+    )
     history = _on(add("history", results.history, "Show every finished step, by age and member."))
     _add_json(history, "print one JSON object per step")
     text = "Show the best checkpoint and the schedule that led to it."
@@ -182,6 +192,12 @@ def _bench(options: argparse.Namespace) -> None:
     from romul_slurm.bench.command import bench
 
     bench(options)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from romul_slurm.cli.watch import watch
+
+    return watch(options)
 
 
 def _completion(options: argparse.Namespace) -> None:
