@@ -407,6 +407,9 @@ def test_a_function_that_cannot_be_imported_is_refused(project: Path) -> None:
 
 
 def test_callbacks_follow_the_populations(project: Path) -> None:
+    assert "must be {name: {_target_: ...}}, got 3" in refused(
+        project, SPACE[0], "hydra.sweeper.callbacks=3"
+    )
     text = "from romul_slurm.callbacks import Callback\nclass Saying(Callback):\n"
     text += "    def __init__(self, word): print('made', word)\n"
     text += "    def on_end(self, reason): print(reason, 'is told')\n"
@@ -416,6 +419,3 @@ def test_callbacks_follow_the_populations(project: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("made sgd") == 1
     assert result.stdout.count("done is told") == 1
-    assert "must be {name: {_target_: ...}}, got 3" in refused(
-        project, SPACE[0], "hydra.sweeper.callbacks=3"
-    )
