@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 _GROUPS = ("task", "algorithm", "cluster")
+_OPTIONAL_GROUPS = ("callbacks",)
 
 
 @contextlib.contextmanager
@@ -36,6 +37,8 @@ def _refuse_no_group(arguments: list[str]) -> None:
     """Leave if a group is to be null, at which Hydra breaks."""
     for argument in arguments:
         group, _, value = argument.partition("=")
+        if group in _OPTIONAL_GROUPS and value.lower() == "null":
+            sys.exit(f"romul: {argument}: to have none, leave it out")
         if group in _GROUPS and value.lower() == "null":
             sys.exit(f"romul: {argument}: a population needs one; say which, or leave it out")
 
@@ -71,7 +74,8 @@ def _quoted(path: str) -> str:
 
 
 def _is_group(override: Any) -> bool:
-    return override.key_or_group in _GROUPS and not override.is_sweep_override()
+    groups = (*_GROUPS, *_OPTIONAL_GROUPS)
+    return override.key_or_group in groups and not override.is_sweep_override()
 
 
 def _unknown_key(config: DictConfig, key: str) -> Iterator[str]:

@@ -62,12 +62,16 @@ class TaskConfig:
 
 @dataclass
 class Config:
-    """The whole configuration of `python -m launchers.pbt`."""
+    """The whole configuration of `python -m launchers.pbt`.
+
+    `callbacks` are what follows the population, each by a name: see `romul_slurm.callbacks`.
+    """
 
     task: TaskConfig = MISSING
     algorithm: Any = MISSING
     cluster: Any = MISSING
     population: PopulationConfig = field(default_factory=PopulationConfig)
+    callbacks: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str | None = None
     dir: str = "outputs"
@@ -92,7 +96,11 @@ def _again(f: dataclasses.Field[Any]) -> Any:
 
 def register() -> None:
     """Make the typed groups known to Hydra."""
+    # it reads populations, and so configurations
+    from romul_slurm.tensorboard import TensorBoard
+
     store = ConfigStore.instance()
+    store.store(group="callbacks", name="tensorboard", node={"tensorboard": schema(TensorBoard)})
     store.store(name="population_schema", node=Config)
     for group, classes in GROUPS.items():
         for name, cls in classes.items():

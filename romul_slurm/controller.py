@@ -205,8 +205,8 @@ class Controller:
     def _on_attempt(
         self, attempt: Attempt, record: Started | Progress | Saved | Blocked | Report, offset: int
     ) -> None:
-        if isinstance(record, Saved | Progress):
-            self.state.saves = True
+        if isinstance(record, Saved) or (isinstance(record, Progress) and record.safe_points):
+            self.state.saves = True  # a mere sign of life has no safe points
         if isinstance(record, Saved | Report):
             self._look_for_lost_letters(attempt, record)
         if isinstance(record, Saved):

@@ -45,6 +45,10 @@ class CheckpointDamaged(CheckpointError):
     """A published checkpoint is missing, or not what it was when it was published."""
 
 
+class CommandError(RomulError):
+    """A program that is a task did not do what a task must."""
+
+
 class ClusterError(RomulError):
     """A cluster did not do what it was asked to."""
 

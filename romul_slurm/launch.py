@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Algorithm
+from romul_slurm.callbacks import Callback, Followed, following
 from romul_slurm.clusters import Cluster
+from romul_slurm.command import check_task
 from romul_slurm.config import (
     check_readable,
     differences,
@@ -50,6 +52,7 @@ class Population:
     algorithm: Algorithm
     cluster: Cluster
     settings: PopulationConfig
+    callbacks: dict[str, Callback]
     import_roots: tuple[str, ...] = ()
     """Where workers import the task from."""
 
@@ -57,6 +60,11 @@ class Population:
     def minimize(self) -> bool:
         """Whether low scores are good."""
         return str(self.config.task.mode).endswith("min")
+
+    def followed(self, state: State) -> Followed:
+        """Return what callbacks see of the population."""
+        plain: Any = OmegaConf.to_container(self.config, resolve=True, enum_to_str=True)
+        return Followed(self.store.root, plain, state)
 
     def new_state(self) -> State:
         """Return the state of a population in which nothing happened yet."""
@@ -82,13 +90,19 @@ def prepare(config: DictConfig, import_roots: Sequence[str] = ()) -> Population:
         raise ConfigError(f"seed must be at least 0, got {config.seed}")
     plain: Any = OmegaConf.to_container(config.task.space, resolve=True)
     space = Space.parse(plain)
+    check_task(config.task.train, space)
     config, algorithm = _resolved(config, space)
     cluster = _make(config.cluster, Cluster, "cluster")
     name = population_name(config, type(algorithm).__name__.lower())
+    callbacks = {
+        str(key): _make(options, Callback, f"callbacks.{key}")
+        for key, options in config.callbacks.items()
+    }
     algorithm.check(space, settings.members, settings.steps)
     cluster.check()
     store = Store(Path(config.dir) / name)
-    return Population(store, config, space, algorithm, cluster, settings, tuple(import_roots))
+    roots = tuple(import_roots)
+    return Population(store, config, space, algorithm, cluster, settings, callbacks, roots)
 
 
 def _resolved(config: DictConfig, space: Space) -> tuple[DictConfig, Algorithm]:
@@ -104,6 +118,8 @@ def _resolved(config: DictConfig, space: Space) -> tuple[DictConfig, Algorithm]:
 
 
 def _make(config: DictConfig, kind: type, what: str) -> Any:
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise ConfigError(f"{what} must have a _target_, the {kind.__name__} it is: {config}")
     try:
         made = instantiate(config, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
@@ -130,9 +146,16 @@ def turns(
         while not claim.attempt():
             yield _CLAIM_PAUSE_S
         _create_or_check(population)  # again: two may have created it at the same moment
-        controller = _controller(population, claim, view)
-        stopped = yield from controller.turns()
-        return controller.state, stopped
+
+        def show(controller: Controller) -> None:
+            callbacks.tell_results()
+            view(controller)
+
+        controller = _controller(population, claim, show)
+        followed = population.followed(controller.state)
+        with following(population.callbacks, followed, controller.note) as callbacks:
+            stopped = yield from controller.turns()
+            return controller.state, stopped
 
 
 def _controller(

@@ -234,7 +234,7 @@ class Started(Record, frozen=True, tag="started"):
 
 
 class Progress(Record, frozen=True, tag="progress"):
-    """The attempt reached a safe point."""
+    """The attempt reached a safe point; without any so far, it gives a sign of life."""
 
     attempt: str
     safe_points: int

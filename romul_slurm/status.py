@@ -14,6 +14,9 @@ from romul_slurm.log import LogReader
 from romul_slurm.records import Beat
 from romul_slurm.store import Store, replace_file
 
+ENDED = ("done", "target", "stopped", "failed")
+"""The states of a population that has ended."""
+
 
 class MemberStatus(msgspec.Struct):
     """One member: its last score and what it is doing."""

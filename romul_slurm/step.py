@@ -180,6 +180,24 @@ class Step:
             raise StepInterrupted
         self._link.progress(self._safe_points)
 
+    def must_stop(self) -> bool:
+        """Whether to save and stop now; `checkpoint` then saves and ends the attempt.
+
+        For who needs to know before it is at a safe point.
+
+        Raises:
+            StepInterrupted: if nobody needs what it has done.
+        """
+        stop = self._link is not None and self._link.must_stop()
+        if stop and self._link is not None and self._link.cancelled():
+            raise StepInterrupted
+        return stop
+
+    def sign_of_life(self) -> None:
+        """Say that the training gets on, at a point where it could not be interrupted."""
+        if self._link is not None:
+            self._link.progress(self._safe_points)
+
     def epochs(self, state: Any = None) -> Iterator[int]:
         """Yield what is left of the interval, counted from the start of all training.
 

@@ -12,7 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from romul_slurm.status import MemberStatus, Status
+from romul_slurm.members import Members
+from romul_slurm.members import number as number
+from romul_slurm.sparkline import Scores
+from romul_slurm.status import ENDED, MemberStatus, Status
 
 
 def summary(status: Status) -> str:
@@ -35,31 +38,29 @@ def summary(status: Status) -> str:
     return "  ".join(parts)
 
 
-def table(status: Status, rows: int | None = None) -> Group:
-    """Return the members, `rows` of them at most, and above them the summary."""
-    names = sorted({name for m in status.members for name in m.hyperparameters})
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("member", "age", "score"):
-        grid.add_column(title, justify="right", no_wrap=True)
-    grid.add_column("worker", no_wrap=True)
-    for name in names:  # a long name folds, so that numbers stay whole at 80 columns
-        grid.add_column(escape(name), justify="right", overflow="fold", min_width=7)
-    best = status.best.member if status.best else None
-    shown = _most_telling(status, best, rows)
-    for m in shown:
-        values = [escape(_brief(m.hyperparameters.get(name, ""))) for name in names]
-        grid.add_row(
-            str(m.member),
-            str(m.age),
-            number(m.score) if m.age else "",
-            escape(m.worker or m.state),
-            *values,
-            style="bold" if m.member == best else "",
-        )
+def table(status: Status, rows: int | None = None, scores: Scores | None = None) -> Group:
+    """Return the members, `rows` of them at most, and above them the summary.
+
+    Args:
+        status: of the population.
+        rows: None for all.
+        scores: over the ages, to be drawn as sparklines.
+    """
+    shown = _most_telling(status, status.best.member if status.best else None, rows)
     title = f"{status.name}  ({status.task}, {status.algorithm}, {status.state})"
     hidden = len(status.members) - len(shown)
     more = [Text(f"and {hidden} more members: romul status shows all")] if hidden else []
-    return Group(Text(title, style="bold"), Text(summary(status)), grid, *more)
+    members = Members(status, shown, scores or {})
+    return Group(Text(title, style="bold"), Text(summary(status)), members, *more)
+
+
+def line(seen: Mapping[str, Status]) -> str:
+    """Return one line for a population, or for several."""
+    if len(seen) > 1:
+        return total(seen)
+    (status,) = seen.values()
+    told = f"  interrupted: {status.reason}" if status.state == "interrupted" else ""
+    return summary(status) + told
 
 
 def total(seen: Mapping[str, Status]) -> str:
@@ -76,14 +77,18 @@ def _busy(seen: Mapping[str, Status]) -> str:
     return f"{sum(w.state == 'training' for w in workers)}/{len(workers)} workers busy"
 
 
-def overview(seen: Mapping[str, Status]) -> Group:
-    """Return a table with a row for each population, and above it what they come to together."""
+def overview(seen: Mapping[str, Status], rows: int | None = None) -> Group:
+    """Return a table with a row for each population, and above it what they come to together.
+
+    Of more than `rows` populations, those that may go on come first.
+    """
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     grid.add_column("population", overflow="fold")
     for title in ("steps", "age", "best", "busy"):
         grid.add_column(title, justify="right", no_wrap=True)
     grid.add_column("state", no_wrap=True)
-    for name, status in seen.items():
+    order = sorted(seen, key=lambda name: seen[name].state in ENDED)[:rows]
+    for name, status in ((name, seen[name]) for name in seen if name in order):
         left = status.seconds_left if status.state == "running" else None
         ages = [m.age for m in status.members] or [0]
         grid.add_row(
@@ -94,7 +99,9 @@ def overview(seen: Mapping[str, Status]) -> Group:
             str(sum(w.state == "training" for w in status.workers)),
             status.state if left is None else f"{duration(left)} left",
         )
-    return Group(Text(total(seen), style="bold"), grid)
+    hidden = len(seen) - len(order)
+    more = [Text(f"and {hidden} more populations: a larger terminal shows them")] if hidden else []
+    return Group(Text(total(seen), style="bold"), grid, *more)
 
 
 def _most_telling(status: Status, best: int | None, rows: int | None) -> list[MemberStatus]:
@@ -102,17 +109,6 @@ def _most_telling(status: Status, best: int | None, rows: int | None) -> list[Me
     members = status.members
     order = sorted(members, key=lambda m: (m.member != best, not m.worker, m.member))
     return sorted(order[:rows], key=lambda m: m.member)
-
-
-def number(value: object) -> str:
-    """Return a value in a few characters; None stands for NaN."""
-    if value is None:
-        return "nan"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _brief(value: object) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:

@@ -6,9 +6,10 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -18,15 +19,13 @@ from romul_slurm.errors import RomulError
 from romul_slurm.estimate import best_estimate
 from romul_slurm.fleet import Fleet, Outcome
 from romul_slurm.launch import Population
+from romul_slurm.lines import Lines
+from romul_slurm.members import fitting
 from romul_slurm.ranking import ranking
 from romul_slurm.state import State
 from romul_slurm.status import Status
-from romul_slurm.table import clock, number, overview, summary, table, total
+from romul_slurm.table import clock, number, overview, table
 from romul_slurm.view import View, best_status
-
-_LINE_EVERY_S = 10.0
-_OTHER_LINES = 9
-"""Of the live table: title, summary, header, margins and what is not shown."""
 
 
 def run_shown(populations: Mapping[str, Population | RomulError]) -> dict[str, Outcome]:
@@ -64,7 +63,9 @@ def _conclude(console: Console, outcomes: Mapping[str, Outcome]) -> None:
         return
     (outcome,) = outcomes.values()
     if outcome.population is not None and outcome.state is not None:
-        _print(console, last_words(outcome.population, outcome.state))
+        population, state = outcome.population, outcome.state
+        words = last_words(population.store.root, state, minimize=population.minimize)
+        _print(console, words)
 
 
 def _print(console: Console, text: str) -> None:
@@ -78,8 +79,8 @@ class Screen:
         self.views = {name: View(p, self._refresh) for name, p in populations.items()}
         self._console = console
         self._live: Live | None = None
-        self._refreshed = self._line_at = 0.0
-        self._milestone = -1
+        self._lines = Lines(console)
+        self._refreshed = 0.0
 
     def __enter__(self) -> Screen:
         if self._console.is_terminal:
@@ -102,7 +103,7 @@ class Screen:
         now = time.monotonic()
         seen = {name: view.status for name, view in self.views.items() if view.status is not None}
         if self._live is None:
-            self._log(seen, now)
+            self._lines.show(seen)
         elif now - self._refreshed > timing.VIEW_S / 2:  # every population wants it to be
             self._refreshed = now
             self._live.update(self._table(seen), refresh=True)
@@ -114,23 +115,13 @@ class Screen:
                 text = Text(f"{clock(note.time)}  {whose}{note.text}")
                 self._console.print(text, soft_wrap=True)
 
-    def _table(self, seen: Mapping[str, Status]) -> Group:
+    def _table(self, seen: Mapping[str, Status]) -> RenderableType:
+        height = self._console.height - 1  # of the cursor's own line
         if len(self.views) > 1:
-            return overview(seen)
-        (status,) = seen.values()
-        return table(status, max(1, self._console.height - _OTHER_LINES))
-
-    def _log(self, seen: Mapping[str, Status], now: float) -> None:
-        """Print a line now and then, and when a single population's age, or one of many, ends."""
-        if len(self.views) == 1:
-            (view,) = self.views.values()
-            milestone, line = view.age, summary(*seen.values())
-        else:
-            milestone = sum(status.state not in ("running", "stopping") for status in seen.values())
-            line = total(seen)
-        if milestone > self._milestone or now - self._line_at > _LINE_EVERY_S:
-            self._line_at, self._milestone = now, milestone
-            self._console.print(Text(f"{clock(time.time())}  {line}"), soft_wrap=True)
+            return fitting(self._console, lambda rows: overview(seen, rows), len(seen), height)
+        (status,), (view,) = seen.values(), self.views.values()
+        scores, count = view.scores(), len(status.members)
+        return fitting(self._console, lambda rows: table(status, rows, scores), count, height)
 
 
 def _how_to_continue(populations: list[Population]) -> str:
@@ -146,16 +137,16 @@ def _how_to_continue(populations: list[Population]) -> str:
     )
 
 
-def last_words(population: Population, state: State) -> str:
+def last_words(root: Path, state: State, *, minimize: bool) -> str:
     """Return the last words of a run: what came out, where it is, what to do with it."""
-    best, root = best_status(state), population.store.root
+    best = best_status(state)
     stopped, lines = state.stopped, []
     if stopped is not None and stopped.reason in ("stopped", "target"):
         done = sum(map(len, state.rows))
         lines.append(f"{stopped.reason} after {done} steps: {stopped.text}")
     if best is None:
         return "\n".join([*lines, f"population   {root}: no step was finished"])
-    sense = "lower" if population.minimize else "higher"
+    sense = "lower" if minimize else "higher"
     where = f"member {best.member}, age {best.age}; {sense} is better"
     lines.append(f"best score   {number(best.score)} ({where})")
     estimate = best_estimate(state)

@@ -9,7 +9,7 @@ from romul_slurm.controller import Controller
 from romul_slurm.estimate import best_estimate
 from romul_slurm.launch import Population
 from romul_slurm.records import Note
-from romul_slurm.state import State, WorkerState
+from romul_slurm.state import Row, State, WorkerState
 from romul_slurm.status import BestStatus, MemberStatus, Status, WorkerStatus, write_status
 
 
@@ -20,8 +20,7 @@ class View:
         """Begin to look on; `show` is called after every look."""
         self.status: Status | None = None
         """What was seen last."""
-        self.age = -1
-        """Of the slowest member."""
+        self._rows: list[list[Row]] = []
         self._population = population
         self._show = show
         self._began = time.time()
@@ -32,13 +31,17 @@ class View:
     def __call__(self, controller: Controller) -> None:
         """Look at the controller's state."""
         self.status = self._status(controller)
-        self.age = controller.state.slowest()
+        self._rows = controller.state.rows
         write_status(controller.store, self.status)
         for note in controller.state.notes:
             if note.time > self._noted:
                 self._noted = note.time
                 self._notes.append(note)
         self._show()
+
+    def scores(self) -> dict[int, list[float | None]]:
+        """Return each member's scores at age 1, 2, ...; None is no number."""
+        return {member: [row.score for row in rows] for member, rows in enumerate(self._rows)}
 
     def take_notes(self) -> list[Note]:
         """Return what is to be told to the user and was not returned before."""

@@ -41,6 +41,7 @@ class RomulSweeperConf:
         dir: where populations are; null: `hydra.sweep.dir`, or `multirun` if that has the time in
             it.
         grid: names of overrides whose values are not searched: each gets its own population.
+        callbacks: what follows the populations, as in `romul_slurm.config.Config`.
         params: further overrides by key; the command line's take precedence.
     """
 
@@ -55,6 +56,7 @@ class RomulSweeperConf:
     name: str | None = None
     dir: str | None = None
     grid: list[str] = field(default_factory=list)
+    callbacks: Any = None
     params: Any = None
 
 

@@ -7,7 +7,7 @@ import argparse
 from romul_slurm.cli.parser import parser
 from romul_slurm.errors import RomulError
 
-_DIRECTORIES = ("directory", "folder")
+_DIRECTORIES = ("directory", "directories", "folder")
 
 
 def completion(options: argparse.Namespace) -> None:

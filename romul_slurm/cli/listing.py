@@ -49,7 +49,7 @@ _decoder = msgspec.json.Decoder(Listed)
 
 def ls(options: argparse.Namespace) -> None:
     """Print the populations under a folder, those that changed last at the end."""
-    found = sorted(map(_listed, _populations(options.folder)), key=lambda p: (p.updated, p.path))
+    found = sorted(map(_listed, populations(options.folder)), key=lambda p: (p.updated, p.path))
     if not found and (options.last or not options.json):
         raise NotThere(f"there is no population in {options.folder} or below")
     if options.last:
@@ -62,7 +62,7 @@ def ls(options: argparse.Namespace) -> None:
         _show(found, options.folder)
 
 
-def _populations(folder: Path) -> Iterator[Path]:
+def populations(folder: Path) -> Iterator[Path]:
     """Yield the populations in a folder and below, but not what may be inside of them."""
     if not folder.is_dir():
         raise StoreError(f"{folder} is no directory: give the folder that holds populations")

@@ -21,8 +21,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of every command.
 
     Its option `command` is the function to call with the options, as `module:function` of this
-    library: only what is asked for is imported. Arguments whose `dest` is `directory` or `folder`
-    are directories (for shell completion).
+    library: only what is asked for is imported. Arguments whose `dest` is `directory`,
+    `directories` or `folder` are directories, for shell completion.
     """
     top = argparse.ArgumentParser(prog="romul", description="Look at and steer populations.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -57,6 +57,15 @@ def _add_looking(add: Add) -> None:
     ls.add_argument("--last", action="store_true", help="print only the newest one's path")
     _add_json(ls)
     _add_json(_on(add("status", "cli.status:status", "Show how far a population is.")))
+    watching = add("watch", "cli.watch:watch", "Watch populations until they have ended.")
+    watching.add_argument(
+        "directories",
+        nargs="*",
+        type=Path,
+        default=[Path("outputs")],
+        metavar="DIR",
+        help="populations, or folders that hold some; default: outputs",
+    )
     history = _on(
         add("history", "cli.results:history", "Show every finished step, by age and member.")
     )

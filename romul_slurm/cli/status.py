@@ -14,7 +14,9 @@ from romul_slurm.store import Store
 def status(options: argparse.Namespace) -> None:
     """Show status.json, and whether anybody still decides."""
     store = opened(options.directory)
-    now = _now(store)
+    now = current(store)
+    if now is None:
+        raise NotThere(f"{store.root} has no status yet: it was created, but nothing ran so far")
     if options.json:
         import msgspec
 
@@ -23,12 +25,10 @@ def status(options: argparse.Namespace) -> None:
         _show(store, now)
 
 
-def _now(store: Store) -> Status:
+def current(store: Store) -> Status | None:
     """Return the last status, corrected for a controller and workers that are gone."""
     now = read_status(store)
-    if now is None:
-        raise NotThere(f"{store.root} has no status yet: it was created, but nothing ran so far")
-    if is_interrupted(store, now.state):
+    if now is not None and is_interrupted(store, now.state):
         now.state = "interrupted"
         now.reason = "nobody decides; run the same command again to continue"
         alive = set(working(store))

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -38,7 +39,7 @@ def _hydra_as_before() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _process_as_before() -> Iterator[None]:
-    directory, arguments = os.getcwd(), sys.argv[:]  # noqa: PTH109 - a text to come back to
+    directory, arguments = Path.cwd(), sys.argv[:]
     try:
         yield
     finally:

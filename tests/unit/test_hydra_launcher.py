@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from hydra import version
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import (
@@ -15,6 +16,12 @@ from hydra.test_utils.launcher_common_tests import (
 
 from hydra_plugins.romul_launcher import RomulLauncher
 from romul_slurm.multirun import labels
+
+
+@pytest.fixture(autouse=True)
+def as_hydra_begins(hydra_restore_singletons: None) -> None:
+    """What other tests of this process have set does not count here."""
+    version.setbase("1.1")
 
 
 def test_hydra_finds_it() -> None:
