@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint slurm-up slurm-shell slurm-down slurm-packages fuse-packages chaos clean
+.PHONY: demo test bench lint slurm-up slurm-shell slurm-down slurm-packages fuse-packages browser-packages chaos clean
 
 demo: $(STAMP)  ## Population Based Training on real data, with local workers
-	$(BIN)/python -m launchers.pbt task=digits name=demo
+	$(BIN)/python -m launchers.pbt task=digits name=demo callbacks=report
 	@echo 'next: . $(BIN)/activate, then romul best outputs/demo'
+	@echo "look: file://$(CURDIR)/outputs/demo/report.html"
 
-test: $(STAMP) lint slurm-packages fuse-packages  ## every test; those on Slurm where it can be installed
+test: $(STAMP) lint slurm-packages fuse-packages browser-packages  ## every test; those on Slurm where it can be installed
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 SEED ?= 0
@@ -23,6 +24,7 @@ bench: $(STAMP) slurm-packages  ## what the machinery costs, in numbers
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.slurm
+	$(BIN)/python -m benchmarks.multirun
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -43,6 +45,9 @@ slurm-packages: $(STAMP)  ## the programs for it, where we are root and there is
 
 fuse-packages: $(STAMP)  ## the programs for bad disks, likewise
 	@$(BIN)/python -m tests.chaos.packages
+
+browser-packages: $(STAMP)  ## a browser for the tests of the report, likewise
+	@$(BIN)/python -m tests.report.packages
 
 # a build in a stamp file: an interrupted installation is done again
 $(STAMP): pyproject.toml constraints.txt

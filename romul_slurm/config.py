@@ -97,9 +97,12 @@ def _again(f: dataclasses.Field[Any]) -> Any:
 def register() -> None:
     """Make the typed groups known to Hydra."""
     # it reads populations, and so configurations
+    from romul_slurm.report.refresh import Report
     from romul_slurm.tensorboard import TensorBoard
 
     store = ConfigStore.instance()
+    target = f"{Report.__module__}.{Report.__qualname__}"
+    store.store(group="callbacks", name="report", node={"report": {"_target_": target}})
     store.store(group="callbacks", name="tensorboard", node={"tensorboard": schema(TensorBoard)})
     store.store(name="population_schema", node=Config)
     for group, classes in GROUPS.items():

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -86,6 +88,8 @@ class Journal:
             pid=os.getpid(),
             time=time.time(),
             version=__version__,
+            command=_command(),
+            folder=str(Path.cwd()),
         )
         self._writer = LogWriter(path, durable=True)
         try:
@@ -152,6 +156,12 @@ class Journal:
 
     def _path(self, segment: int) -> Path:
         return self.directory / f"{segment:06d}.jsonl"
+
+
+def _command() -> str:
+    """Return the command line of this process; that of a pickled job says nothing to anybody."""
+    words = sys.orig_argv
+    return "" if "submitit.core._submit" in words else shlex.join(words)
 
 
 def _is_segment(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,24 @@ from romul_slurm.estimate import best_estimate
 from romul_slurm.history import History
 from romul_slurm.journal import Journal
 from romul_slurm.manifest import verify
+from romul_slurm.records import JournalRecord
 from romul_slurm.settings import PopulationConfig
 from romul_slurm.space import Space
 from romul_slurm.state import State
 from romul_slurm.store import Store
 
 
-def read_state(directory: Path, skipped: list[str] | None = None) -> State:
+def read_state(
+    directory: Path,
+    skipped: list[str] | None = None,
+    also: Callable[[JournalRecord], None] = lambda record: None,
+) -> State:
     """Return what the journal of a population says now.
 
     Args:
         directory: the population's.
         skipped: is given the damaged lines, as `file:line`.
+        also: is called with every record, for what a state does not keep.
 
     Raises:
         StoreError: if there is no population in the directory.
@@ -36,6 +42,7 @@ def read_state(directory: Path, skipped: list[str] | None = None) -> State:
     journal = Journal(store.journal)
     for record in journal.read():
         state.apply(record)
+        also(record)
     if skipped is not None:
         skipped += journal.bad
     return state

@@ -29,6 +29,10 @@ class Segment(Record, frozen=True, tag="segment"):
     pid: int
     time: float
     version: str
+    command: str = ""
+    """The command line of the controller, for a shell; empty if it tells nothing."""
+    folder: str = ""
+    """Where that was started."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from romul_slurm.cli.pictures import KINDS
+
 Add = Callable[[str, str, str], argparse.ArgumentParser]
 """Makes a command of its name, its function and what it does."""
 
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
     _add_looking(add)
     _add_schedules(add)
+    _add_pictures(add)
     _add_steering(add)
     _add_doctor(add("doctor", "cli.doctor:doctor", _DOCTOR))
     _add_bench(add("bench", "bench.command:bench", _BENCH))
@@ -99,6 +102,38 @@ def _add_schedules(add: Add) -> None:
         metavar="FILE",
         help="YAML that algorithm=manual algorithm.file=FILE reads; -: print it",
     )
+
+
+def _add_pictures(add: Add) -> None:
+    report = add(
+        "report", "cli.pictures:report", "Write a web page about a population, or several."
+    )
+    report.add_argument(
+        "directory",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="the population's directory; several of one task are compared",
+    )
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: report.html in the population; for several ./comparison.html",
+    )
+    _add_json(report, "print JSON that says where it is")
+    plot = _on(add("plot", "cli.pictures:plot", "Draw a figure of a population for print."))
+    plot.add_argument("--kind", choices=KINDS, default="scores", help="default: scores")
+    plot.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="such as fig.pdf, .png or .svg"
+    )
+    plot.add_argument(
+        "--width",
+        choices=("single", "double"),
+        default="single",
+        help="columns of a page that it fills; default: single",
+    )
+    _add_json(plot, "print JSON that says where it is")
 
 
 def _add_steering(add: Add) -> None:

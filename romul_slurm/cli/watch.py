@@ -68,12 +68,13 @@ class Watched:
 
     def _look(self, path: Path) -> None:
         store = Store(path)
+        curves = self._curves.setdefault(path, Curves(store.journal))
         status = current(store)
         if status is not None:
             self.seen[path] = status
-        if len(self.paths) == 1:
+        if len(self.paths) == 1:  # a row of several has no room for them
             with contextlib.suppress(RomulError):  # of a journal that cannot be read
-                self._curves.setdefault(path, Curves(store.journal)).update()
+                curves.update()
 
     def over(self) -> bool:
         """Whether all have ended."""
@@ -93,10 +94,11 @@ class Watched:
         seen, height = self.named(), console.height
         if len(self.paths) > 1:
             return fitting(console, lambda rows: overview(seen, rows), len(seen), height)
-        (status,), (curves,) = seen.values(), self._curves.values()
+        (status,) = seen.values()
+        scores = self._curves[self.paths[0]].scores
         return fitting(
             console,
-            lambda rows: Group(table(status, rows, curves.scores), *_below(status)),
+            lambda rows: Group(table(status, rows, scores), *_below(status)),
             len(status.members),
             height,
         )

@@ -1,0 +1,194 @@
+"""One page about several populations: algorithms compared, medians with bands over seeds."""
+
+from __future__ import annotations
+
+import html
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from romul_slurm.config import differences
+from romul_slurm.errors import StoreError
+from romul_slurm.report.data import Series
+from romul_slurm.report.figures import AGE, Figure, figure
+from romul_slurm.report.page import document, table
+from romul_slurm.report.text import finite, percent, short, span
+
+COLORS = ("best", "blue", "green", "purple", "orange", "sky")
+_POINTS = 1000
+
+
+def comparison(told: Sequence[Series]) -> str:
+    """Return the page that compares populations of one task.
+
+    Raises:
+        StoreError: if they are of several tasks, or differ in which scores are good.
+    """
+    first = told[0]
+    for other in told[1:]:
+        if (other.task, other.minimize) != (first.task, first.minimize):
+            raise StoreError(
+                f"{other.root} ({other.task}, {other.sense}) cannot be compared with {first.root} "
+                f"({first.task}, {first.sense}): give populations of one task"
+            )
+    groups = grouped(told)
+    drawn = [_curves(groups, first), _ends(groups, first)]
+    body = [_head(groups, first)]
+    for each, title in zip(drawn, ("Best score so far", "Best scores"), strict=True):
+        body.append(
+            f'<section><h2>{title}</h2><figure><div class="plot" id="{each["id"]}" tabindex="0" '
+            f'role="img" aria-label="{html.escape(each["summary"])}"></div>'
+            f"<figcaption>{html.escape(each['summary'])}</figcaption></figure></section>"
+        )
+    body.append(f"<section><h2>Populations</h2>{_populations(groups)}</section>")
+    return document(f"{first.task} compared", body, {"table": {"lists": {}}, "figures": drawn})
+
+
+def grouped(told: Sequence[Series]) -> dict[str, list[Series]]:
+    """Return the populations that differ in nothing but their seed, by what tells them apart."""
+    groups: list[list[Series]] = []
+    for series in told:
+        same = next((g for g in groups if not _differing(g[0], series)), None)
+        if same is None:
+            groups.append([series])
+        else:
+            same.append(series)
+    algorithms = [group[0].algorithm for group in groups]
+    named: dict[str, list[Series]] = {}
+    for group in groups:
+        name, twins = (
+            group[0].algorithm,
+            [g[0] for g in groups if g[0].algorithm == group[0].algorithm],
+        )
+        if algorithms.count(name) > 1:
+            other = next(t for t in twins if t is not group[0])
+            told_apart = [line.partition(": ") for line in _differing(other, group[0])]
+            name += ", " + ", ".join(f"{k}={v.partition(' -> ')[2]}" for k, _, v in told_apart[:3])
+        named[name if name not in named else f"{name} ({group[0].name})"] = group
+    return named
+
+
+def _differing(one: Series, other: Series) -> list[str]:
+    parts = ("task", "algorithm", "population")
+    return differences(*({part: series.config[part] for part in parts} for series in (one, other)))
+
+
+def so_far(series: Series) -> list[float]:
+    """Return the best score of any member up to each age that the population has reached."""
+    better = min if series.minimize else max
+    best: float | None = None
+    curve: list[float] = []
+    for age in range(max(map(len, series.state.rows), default=0)):
+        there = [rows[age].score for rows in series.state.rows if len(rows) > age]
+        scores = [s for s in (finite(s) for s in there) if s is not None]
+        if scores:
+            best = better([*scores, best] if best is not None else scores)
+        if best is not None:
+            curve.append(best)
+    return curve
+
+
+def _curves(groups: dict[str, list[Series]], first: Series) -> Figure:
+    traces: list[dict[str, Any]] = []
+    lowest, highest = float("inf"), -float("inf")
+    for (name, group), color in zip(groups.items(), _cycle(len(groups)), strict=True):
+        curves = [so_far(series) for series in group]
+        ages = range(0, min(map(len, curves)), 1 + min(map(len, curves)) // _POINTS)
+        at = [[curve[age] for curve in curves] for age in ages]
+        x, median = [age + 1 for age in ages], [statistics.median(scores) for scores in at]
+        low, high = [min(scores) for scores in at], [max(scores) for scores in at]
+        lowest, highest = min([lowest, *low]), max([highest, *high])
+        if len(group) > 1:
+            band = {"x": x + x[::-1], "y": high + low[::-1]}
+            more = {"mode": "lines", "fill": "toself", "fillcolor": color, "line": {"width": 0}}
+            traces.append({"at": band, "tips": [None] * (2 * len(x)), "name": name, **more})
+        words = (
+            f"median of {len(group)} seeds"
+            if len(group) > 1
+            else f"seed {group[0].config.get('seed')}"
+        )
+        tips = [
+            [name, f"age {a}", f"{words}: {short(m)}", f"{short(lo)} to {short(hi)}"]
+            for a, m, lo, hi in zip(x, median, low, high, strict=True)
+        ]
+        line = {"mode": "lines", "line": {"color": color, "width": 2.5}}
+        traces.append({"at": {"x": x, "y": median}, "tips": tips, "name": name, **line})
+    axis: dict[str, Any] = {"title": f"best score so far ({first.sense})"}
+    if first.minimize and 0 < lowest * 10 < highest:
+        axis = {"title": f"{axis['title']}, log scale", "type": "log", "log": [lowest, highest]}
+    summary = "Lines are medians over seeds, bands reach from the worst to the best seed; "
+    summary += "each age is shown that all seeds have reached."
+    return figure("curves", summary, traces, {"xaxis": {"title": AGE}, "yaxis": axis})
+
+
+def _ends(groups: dict[str, list[Series]], first: Series) -> Figure:
+    traces = []
+    for (name, group), color in zip(groups.items(), _cycle(len(groups)), strict=True):
+        known = [(series, best) for series in group if (best := _best(series)) is not None]
+        tips = [[series.name, f"{name}: {short(best)}"] for series, best in known]
+        dots = {"size": 11, "color": color, "opacity": 0.8}
+        at = {"x": [best for _, best in known], "y": [name] * len(known)}
+        traces.append({"mode": "markers", "marker": dots, "at": at, "tips": tips, "name": name})
+    names = list(groups)[::-1]
+    layout = {
+        "xaxis": {"title": f"best score ({first.sense})"},
+        "yaxis": {"title": "", "type": "category", "labels": names},
+        "height": 110 + 44 * len(groups),
+    }
+    return figure("ends", "Each dot is the best score of one population.", traces, layout)
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def _best(series: Series) -> float | None:
+    return series.estimate.mean if series.estimate else None
+
+
+def _medians(groups: dict[str, list[Series]]) -> list[tuple[str, float, float, int]]:
+    """Return (name, median best score, median worker time, seeds), best first."""
+    rows = []
+    for name, group in groups.items():
+        known = [best for series in group if (best := _best(series)) is not None]
+        if known:
+            paid = statistics.median(series.cost.allocated_s for series in group)
+            rows.append((name, statistics.median(known), paid, len(known)))
+    return sorted(rows, key=lambda row: row[1], reverse=not next(iter(groups.values()))[0].minimize)
+
+
+def _head(groups: dict[str, list[Series]], first: Series) -> str:
+    ranked = _medians(groups)
+    title = f"<header><h1>{html.escape(first.task)} compared</h1>"
+    if not ranked:
+        return f"{title}<p>No step is finished yet.</p></header>"
+    name, score, _, count = ranked[0]
+    seeds = "1 seed" if count == 1 else f"{count} seeds"
+    rows = [(n, s, span(paid), k) for n, s, paid, k in ranked]
+    return (
+        f'{title}<div class="answer"><div><div class="score">{html.escape(short(score))}</div>'
+        f"<p>{html.escape(name)} is ahead: the median over {seeds} of the best score "
+        f"({first.sense})</p></div><div>"
+        f"{table(('algorithm', 'median best score', 'median worker time', 'seeds'), rows)}"
+        f"</div></div></header>"
+    )
+
+
+def _populations(groups: dict[str, list[Series]]) -> str:
+    rows = [
+        (name, str(s.config.get("seed")), s.standing, _best(s), s.finished,
+         span(s.cost.allocated_s), percent(s.cost.share(s.cost.parts["lost"])), str(s.root))
+        for name, group in groups.items()
+        for s in group
+    ]  # fmt: skip
+    heads = (
+        "algorithm",
+        "seed",
+        "state",
+        "best score",
+        "steps",
+        "worker time",
+        "lost",
+        "directory",
+    )
+    return table(heads, rows)

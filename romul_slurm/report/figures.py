@@ -1,0 +1,369 @@
+"""The figures of a page as plain data for plotly.js: traces, axes, a legend and a summary each.
+
+Traces about results do not hold coordinates: `rows` lists rows of the page's table of results
+(null where a line is interrupted) or names such a list, `x` and `y` name columns. Colours are
+names of the page's style sheet, which knows light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from romul_slurm.report.accounting import PARTS, occupied
+from romul_slurm.report.data import Key, Series
+from romul_slurm.report.text import finite, percent, short, span
+from romul_slurm.report.thinning import Shown, chains, coarse, lanes, parents
+from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
+
+Figure = dict[str, Any]
+Trace = dict[str, Any]
+
+AGE = "age (steps)"
+_STARS = 20
+_LINES = 400
+"""So many lines of parallel coordinates can still be told apart."""
+STATE_COLORS = {
+    "training": "green",
+    "cut short": "orange",
+    "lost": "purple",
+    "waiting": "yellow",
+    "starting": "sky",
+    "queued": "faint",
+}
+
+
+def figure(
+    id_: str, summary: str, traces: list[Trace], layout: dict[str, Any], **more: Any
+) -> Figure:
+    """Return a figure; traces of one name are one entry of the legend."""
+    return {"id": id_, "summary": summary, "traces": traces, "layout": layout, **more}
+
+
+def table(series: Series, shown: Shown) -> dict[str, Any]:
+    """Return the results that are drawn as columns, and the lists of rows that traces name."""
+    at = {key: row for row, key in enumerate(shown.keys)}
+    rows = [series.row(key) for key in shown.keys]
+    values = [series.values(key) for key in shown.keys]
+    columns = {
+        "age": [age for _, age in shown.keys],
+        "member": [member for member, _ in shown.keys],
+        "parent": [row.parent for row in rows],
+        "score": [finite(row.score) for row in rows],
+        "worker": [row.worker for row in rows],
+        "log": [series.log(key) for key in shown.keys],
+    }
+    parent_of = parents(series, shown.keys)
+    best = [at[key] for key in shown.lineage]
+    return {
+        "columns": columns,
+        "values": {
+            h.name: [_value(h, v.get(h.name)) for v in values] for h in series.hyperparameters
+        },
+        "metrics": _metrics([row.metrics or {} for row in rows]),
+        "lists": {
+            "all": list(range(len(shown.keys))),
+            "chains": _broken([[at[k] for k in line] for line in chains(parent_of)]),
+            "own": _broken(_own(parent_of, at)),
+            "copies": _broken([[at[p], at[k]] for k, p in parent_of.items() if p and p[0] != k[0]]),
+            "best": best,
+            "stars": best[:: -max(1, -(-len(best) // _STARS))][::-1] if best else [],
+            "winner": best[-1:],
+        },
+    }
+
+
+def _value(h: Hyperparameter, value: Any) -> Any:
+    if isinstance(h, Float):
+        return finite(value)
+    return value if isinstance(h, Int) or value is None else short(value)
+
+
+def _metrics(rows: list[dict[str, float]]) -> dict[str, list[float | None]]:
+    names = sorted({name for row in rows for name in row})[:6]
+    return {name: [finite(row.get(name)) for row in rows] for name in names}
+
+
+def _own(parent_of: dict[Key, Key | None], at: dict[Key, int]) -> list[list[int]]:
+    own = {k: p if p and p[0] == k[0] else None for k, p in parent_of.items()}
+    return [[at[k] for k in line] for line in chains(own) if len(line) > 1]
+
+
+def _broken(lines: Sequence[Sequence[int]]) -> list[int | None]:
+    """Join lines, with a None between them."""
+    return [row for line in lines for row in (*line, None)][:-1]
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def _grey(**more: Any) -> Trace:
+    return {"mode": "lines", "line": {"color": "faint", "width": 1}, **more}
+
+
+def _best(y: str, **more: Any) -> list[Trace]:
+    """Return the best lineage as a line, with stars."""
+    line = {"color": "best", "width": 2.5}
+    star = {"symbol": "star", "size": 10, "color": "best", "line": {"color": "paper", "width": 1}}
+    name = "best lineage"
+    return [
+        {"rows": "best", "y": y, "mode": "lines", "line": line, "name": name, **more},
+        {"rows": "stars", "y": y, "mode": "markers", "marker": star, "name": name, **more},
+    ]
+
+
+def _score_axis(series: Series, shown: Shown) -> tuple[dict[str, Any], str]:
+    """Return the axis of scores, and what is to be said of it."""
+    scores = sorted(s for k in shown.keys if (s := finite(series.row(k).score)) is not None)
+    title = f"score ({series.sense})"
+    if len(scores) < 2:
+        return {"title": title}, ""
+    low, high = scores[0], scores[-1]
+    if series.minimize and low > 0 and high / low > 10:
+        return {"title": f"{title}, log scale", "type": "log", "log": [low, high]}, ""
+    worst = scores[int(0.9 * (len(scores) - 1))] if series.minimize else scores[len(scores) // 10]
+    best = low if series.minimize else high
+    near = abs(worst - best)
+    if near and high - low > 8 * near:
+        ends = sorted((best, worst + (worst - best)))
+        beyond = sum(not ends[0] <= s <= ends[1] for s in scores)
+        pad = 0.05 * (ends[1] - ends[0])
+        axis = {"title": title, "range": [ends[0] - pad, ends[1] + pad]}
+        return axis, f" {beyond} scores lie outside the picture; a double click shows them."
+    return {"title": title}, ""
+
+
+def scores(series: Series, shown: Shown) -> Figure:
+    """Return all members' scores over age."""
+    axis, remark = _score_axis(series, shown)
+    dots = {"size": 4, "color": "faint"}
+    traces = [
+        _grey(rows="chains", y="score", name="members"),
+        {"rows": "all", "y": "score", "mode": "markers", "marker": dots, "name": "members"},
+        *_best("score"),
+    ]
+    summary = "No step is finished yet."
+    if series.state.best is not None:
+        member, age = series.state.best
+        first, last = (series.row(series.lineage[i]).score for i in (0, -1))
+        summary = (
+            f"Scores of {len(series.state.rows)} members. The best lineage went from "
+            f"{short(first)} to {short(last)}, reached by member {member} at age {age}."
+        )
+    return figure("scores", summary + remark, traces, {"xaxis": {"title": AGE}, "yaxis": axis})
+
+
+def schedules(series: Series, shown: Shown) -> list[Figure]:
+    """Return one figure per hyperparameter: its values over age."""
+    oldest = max((age for _, age in shown.keys), default=1)
+    sizes = [3 + 6 * age / oldest for _, age in shown.keys]
+    figures = []
+    for number, h in enumerate(series.hyperparameters):
+        dots = {"size": [round(s, 1) for s in sizes], "color": "faint", "opacity": 0.75}
+        traces = [
+            {"rows": "all", "y": h.name, "mode": "markers", "marker": dots, "name": "members"},
+            *_best(h.name),
+        ]
+        values = [series.values(key).get(h.name) for key in shown.lineage]
+        summary = f"{h.name} on the best lineage: absent."
+        if present := [v for v in values if v is not None]:
+            ends = f"{short(present[0])} at first, {short(present[-1])} in the end"
+            summary = f"{h.name} on the best lineage: {ends}."
+        layout = {"xaxis": {"title": AGE}, "yaxis": hyperparameter_axis(h)}
+        more = {"title": h.name, "small": True, "logit": _scale(h) == "logit"}
+        figures.append(figure(f"hyperparameter-{number}", summary, traces, layout, **more))
+    return figures
+
+
+def _scale(h: Hyperparameter) -> str:
+    return h.scale if isinstance(h, Float | Int) else "choices"
+
+
+def hyperparameter_axis(h: Hyperparameter) -> dict[str, Any]:
+    """Return the axis of a hyperparameter's values, over all of its range."""
+    if isinstance(h, Ordered | Categorical):
+        labels = [short(choice) for choice in h.choices]
+        return {"title": h.name, "type": "category", "labels": labels}
+    assert isinstance(h, Float | Int)
+    if h.scale == "log":
+        return {"title": f"{h.name}, log scale", "type": "log", "log": [h.low, h.high]}
+    if h.scale == "logit":
+        ticks = [t for t in _LOGIT_TICKS if h.low <= t <= h.high] or [h.low, h.high]
+        ends = [_logit(h.low), _logit(h.high)]
+        marks = {"tickvals": [_logit(t) for t in ticks], "ticktext": [short(t) for t in ticks]}
+        return {"title": f"{h.name}, logit scale", "range": _padded(ends), **marks}
+    return {"title": h.name, "range": _padded([h.low, h.high])}
+
+
+_LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1 - p))
+
+
+def _padded(ends: list[float]) -> list[float]:
+    pad = 0.04 * (ends[1] - ends[0])
+    return [ends[0] - pad, ends[1] + pad]
+
+
+def genealogy(series: Series, shown: Shown) -> Figure:
+    """Return who descends from whom."""
+    dots = {"size": 4, "color": "faint"}
+    thin = {"color": "sky", "width": 1}
+    traces = [
+        _grey(rows="own", y="member", name="went on from itself"),
+        {"rows": "all", "y": "member", "mode": "markers", "marker": dots, "name": "results"},
+        {"rows": "copies", "y": "member", "mode": "lines", "line": thin, "name": "copied another"},
+        *_best("member"),
+    ]
+    switches = sum(a[0] != b[0] for a, b in zip(series.lineage, series.lineage[1:], strict=False))
+    summary = f"Who continued whom. The best lineage passed from one member to another {switches} "
+    summary += "time." if switches == 1 else "times."
+    members = len(series.state.rows)
+    axis = {"title": "member", "range": [-0.7, members - 0.3], "whole": True}
+    layout = {"xaxis": {"title": AGE}, "yaxis": axis, "height": min(700, max(300, 28 * members))}
+    return figure("genealogy", summary, traces, layout)
+
+
+def parallel(series: Series, shown: Shown) -> Figure:
+    """Return all hyperparameters and the score of many results, each result a line."""
+    free = series.hyperparameters
+    at = {key: row for row, key in enumerate(shown.keys)}
+    scored = [k for k in shown.keys if finite(series.row(k).score) is not None]
+    order = sorted(scored, key=lambda k: series.row(k).score or 0.0, reverse=series.minimize)
+    height = {key: i / max(1, len(order) - 1) for i, key in enumerate(order)}
+    lineage = set(shown.lineage)
+    drawn = order[:: max(1, -(-len(order) // _LINES))]
+    traces: list[Trace] = []
+    names = ("worst quarter", "third quarter", "second quarter", "best quarter")
+    for quarter, name in enumerate(names):
+        keys = [k for k in drawn if min(3, int(4 * height[k])) == quarter and k not in lineage]
+        line = {"color": f"quarter{quarter}", "width": 1}
+        traces.append(_parallel_lines(series, keys, height, at) | {"line": line, "name": name})
+    best = [k for k in shown.lineage if k in height]
+    line = {"color": "best", "width": 2}
+    traces.append(
+        _parallel_lines(series, best, height, at) | {"line": line, "name": "best lineage"}
+    )
+    labels = [h.name for h in free] + ["score"]
+    ends = [(short(h.value(0.0)), short(h.value(_top(h)))) for h in free]
+    worst, top = (short(series.row(order[i]).score) if order else "" for i in (0, -1))
+    ends.append((worst, top))
+    summary = (
+        f"{len(drawn)} of {series.finished:,} results and the best lineage, a line each, from the "
+        f"lowest to the highest value of each hyperparameter; the last axis orders results by "
+        f"score."
+    )
+    return figure("parallel", summary, traces, {"height": 420}, axes=[labels, ends])
+
+
+def _parallel_lines(
+    series: Series, keys: list[Key], height: dict[Key, float], at: dict[Key, int]
+) -> Trace:
+    x: list[int | None] = []
+    y: list[float | None] = []
+    rows: list[int | None] = []
+    for key in keys:
+        values, point = series.values(key), series.row(key).point
+        for axis, h in enumerate(series.hyperparameters):
+            if h.name in values:
+                x.append(axis)
+                y.append(round(point[axis] / (_top(h) or 1.0), 4))
+                rows.append(at[key])
+        x += [len(point), None]
+        y += [round(height[key], 4), None]
+        rows += [at[key], None]
+    return {"mode": "lines", "at": {"x": x, "y": y}, "rows": rows}
+
+
+def _top(h: Hyperparameter) -> float:
+    """Return the largest coordinate."""
+    return len(h.choices) - 1.0 if isinstance(h, Categorical) else 1.0
+
+
+# --- workers --------------------------------------------------------------------------------------
+
+
+def timeline(series: Series) -> Figure:
+    """Return what the workers did when; stretches without any worker are left out."""
+    lives = series.activity.lives.values()
+    busy = occupied(lives, series.until)
+    whole = sum(end - begin for begin, end in busy)
+    unit, name = (
+        (3600.0, "hours")
+        if whole > 7200
+        else (60.0, "minutes")
+        if whole > 120
+        else (1.0, "seconds")
+    )
+    rows, shortest = coarse(lanes(lives, series.until), whole)
+    traces = []
+    for state, color in STATE_COLORS.items():
+        x: list[float | None] = []
+        y: list[int | None] = []
+        tips: list[list[str] | None] = []
+        for number, row in enumerate(rows):
+            for life, s in row.spans:
+                if s.state == state:
+                    x += [_elapsed(busy, t, unit) for t in (s.begin, s.end)] + [None]
+                    y += [number, number, None]
+                    lines = [f"worker {life.name}" + (f" on {life.host}" if life.host else "")]
+                    lines.append(f"{state} for {span(s.end - s.begin)}")
+                    if s.trial:
+                        lines.append(f"member {s.trial.member} from age {s.trial.age}")
+                        if s.trial.error:
+                            lines.append(s.trial.error.strip().splitlines()[-1][:200])
+                    tips += [lines, lines, None]
+        if x:
+            line = {"color": color, "width": max(3, min(16, 300 / max(1, len(rows))))}
+            traces.append(
+                {"mode": "lines", "at": {"x": x, "y": y}, "tips": tips, "line": line, "name": state}
+            )
+    pauses = len(busy) - 1
+    summary = f"What {len(lives)} workers did over {span(whole)}."
+    summary += f" {pauses} pauses without any worker are left out." if pauses > 0 else ""
+    summary += f" Stretches under {span(shortest)} are not drawn." if shortest else ""
+    axis = {"title": "worker", "range": [-0.7, len(rows) - 0.3], "whole": True}
+    height = min(640, max(200, 90 + 26 * len(rows)))
+    layout = {"xaxis": {"title": f"time since the start ({name})"}, "yaxis": axis, "height": height}
+    return figure("timeline", summary, traces, layout)
+
+
+def _elapsed(busy: list[tuple[float, float]], time: float, unit: float) -> float:
+    """Return how long there had been workers at a time."""
+    passed = sum(min(end, time) - begin for begin, end in busy if begin < time)
+    return float(f"{passed / unit:.6g}")
+
+
+def costs(series: Series) -> Figure:
+    """Return where worker time went."""
+    cost = series.cost
+    parts = [(name, seconds) for name, seconds in cost.parts.items() if seconds > 0][::-1]
+    colors = {"best lineage": "best", "lost": "purple", "waiting": "yellow", "starting": "sky"}
+    colors["cut short"] = "orange"
+    labels = [f" {span(s)}, {percent(cost.share(s))}" for _, s in parts]
+    bar = {
+        "type": "bar",
+        "orientation": "h",
+        "at": {"x": [round(s, 3) for _, s in parts], "y": [name for name, _ in parts]},
+        "text": labels,
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": [colors.get(name, "green") for name, _ in parts]},
+        "tips": [
+            [name, PARTS[name], label.strip()]
+            for (name, _), label in zip(parts, labels, strict=True)
+        ],
+        "name": "worker time",
+    }
+    trained, lost = (percent(cost.share(s)) for s in (cost.trained_s, cost.parts["lost"]))
+    summary = (
+        f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted "
+        f"and {lost} were lost."
+    )
+    largest = max((s for _, s in parts), default=1.0)
+    axis = {"title": "worker time (seconds)", "range": [0, 1.45 * largest], "room": largest}
+    layout = {"xaxis": axis, "yaxis": {"title": ""}, "height": 90 + 34 * len(parts)}
+    return figure("cost", summary, [bar], layout)

@@ -1,0 +1,34 @@
+"""Reading populations and writing the page about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from romul_slurm.errors import StoreError
+from romul_slurm.report.comparison import comparison
+from romul_slurm.report.data import read_series
+from romul_slurm.report.page import page
+from romul_slurm.store import replace_file
+
+
+def write_report(directories: list[Path], out: Path | None = None) -> Path:
+    """Write a page about populations; return where it is.
+
+    Args:
+        directories: one or more populations; several are compared.
+        out: default: report.html in the population, comparison.html here for several.
+
+    Raises:
+        StoreError: if one is no population, or the file cannot be written.
+    """
+    told = [read_series(directory) for directory in directories]
+    if out is None:
+        out = told[0].root / "report.html" if len(told) == 1 else Path("comparison.html")
+    text = page(told[0]) if len(told) == 1 else comparison(told)
+    try:
+        replace_file(out, text)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {out}: {error.strerror}. Say where it may be with --out FILE"
+        ) from error
+    return out.absolute()

@@ -1,0 +1,254 @@
+"""The page, in a browser: what is seen, at two widths, in light and dark."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from romul_slurm.report.write import write_report
+from tests.report import packages
+from tests.report.populations import ALL_KINDS, grown
+
+pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
+
+from tests.report.browser import Page, browser
+
+HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
+TRACES = {"scores": 4, "genealogy": 5, "parallel": 5, "timeline": 3, "cost": 1}
+"""Figure -> traces; the timeline's: training, lost, starting."""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    absent = packages.missing()
+    if absent and packages.packages.install(absent):
+        pytest.skip(packages.complaint(absent))
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report([grown(tmp_path_factory.mktemp("grown") / "run", space=ALL_KINDS)])
+
+
+def traces(page: Page) -> dict[str, int]:
+    script = "return nodes.map(([figure, node]) => [figure.id, node.data.length])"
+    return dict(page.run(script))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_figure_is_drawn_without_a_complaint(
+    page: Page, report: Path, width: int, dark: bool
+) -> None:
+    page.open(report, width=width, dark=dark)
+    panels = {f"hyperparameter-{number}": 3 for number in range(len(ALL_KINDS))}
+    assert traces(page) == TRACES | panels
+    assert not page.errors()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window_or_too_small_to_read(
+    page: Page, report: Path, width: int
+) -> None:
+    page.open(report, width=width)
+    assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    sizes = page.run(
+        "return [...document.querySelectorAll('body *')].filter(e => e.childElementCount === 0 && "
+        "e.textContent.trim() && e.getClientRects().length && e.tagName !== 'SCRIPT')"
+        ".map(e => [parseFloat(getComputedStyle(e).fontSize), e.textContent])"
+    )
+    small = [text for size, text in sizes if size < 12 and not re.fullmatch("\u2212?[0-9]", text)]
+    assert not small  # but for exponents
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_labels_do_not_overlap(page: Page, report: Path, width: int) -> None:
+    page.open(report, width=width)
+    overlapping = page.run("""
+        const found = [];
+        for (const [figure, node] of nodes) {
+            const labels = [...node.querySelectorAll(
+                '.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .annotation-text')];
+            const boxes = labels.map(e => [e.textContent, e.getBoundingClientRect()]);
+            const rotated = e => e.getAttribute('transform') &&
+                /rotate\\(-?[1-9]/.test(e.getAttribute('transform'));
+            for (let i = 0; i < boxes.length; i++) for (let j = 0; j < i; j++) {
+                const [a, p] = boxes[i], [b, q] = boxes[j];
+                if (rotated(labels[i]) && rotated(labels[j])) continue;
+                const apart = p.right <= q.left + 1 || q.right <= p.left + 1 ||
+                    p.bottom <= q.top + 1 || q.bottom <= p.top + 1;
+                if (!apart) found.push([figure.id, a, b]);
+            }
+        }
+        return found;
+    """)
+    assert not overlapping
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_won_and_how_and_at_what_cost_is_on_the_first_screen(
+    page: Page, report: Path, width: int
+) -> None:
+    page.open(report, width=width)
+    seen = page.run(
+        "return [...document.querySelectorAll('.score, .tiles div, .answer tr')]"
+        ".every(e => e.getBoundingClientRect().bottom <= window.innerHeight)"
+    )
+    assert seen
+
+
+def test_light_and_dark_differ_and_follow_the_system_at_once(page: Page, report: Path) -> None:
+    page.open(report)
+    script = (
+        "return [getComputedStyle(document.body).backgroundColor, nodes[0][1].layout.font.color]"
+    )
+    light = page.run(script)
+    page.scheme(dark=True)
+    page.until("nodes[0][1].layout.font.color === css('ink')")
+    assert all(one != other for one, other in zip(light, page.run(script), strict=True))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_and_lines_stand_out_from_the_ground(page: Page, report: Path, dark: bool) -> None:
+    page.open(report, dark=dark)
+    colors = page.run("return ['paper', 'ink', 'soft', 'best', 'blue'].map(css)")
+    paper, ink, soft, best, blue = map(luminance, colors)
+    assert contrast(ink, paper) >= 7
+    assert min(contrast(soft, paper), contrast(blue, paper)) >= 4.5
+    assert contrast(best, paper) >= 3
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def hover(page: Page, figure: str, curve: int, point: int) -> str:
+    """Move the pointer onto a point of a figure; return what is told of it."""
+    x, y = page.run(
+        """
+        const node = document.getElementById(arguments[0]);
+        node.scrollIntoView({block: 'center'});
+        const box = node.getBoundingClientRect(), trace = node.data[arguments[1]];
+        const {_fullLayout: {xaxis, yaxis}} = node, i = arguments[2];
+        return [box.left + xaxis._offset + xaxis.d2p(trace.x[i]),
+                box.top + yaxis._offset + yaxis.d2p(trace.y[i])];
+        """,
+        figure,
+        curve,
+        point,
+    )
+    page.move(x - 3, y)
+    page.move(x, y)
+    page.until("!tip.hidden")
+    return str(page.run("return tip.innerText"))
+
+
+def test_a_result_tells_its_hyperparameters_worker_and_log(page: Page, report: Path) -> None:
+    page.open(report)
+    told = hover(page, "scores", 2, 4)
+    for words in ("member ", "age 5", "score ", "lr = ", "worker 1.1.", "log steps/0004/m"):
+        assert words in told
+    assert (report.parent / "steps").name in told
+
+
+def test_a_worker_tells_what_it_did(page: Page, report: Path) -> None:
+    page.open(report, width=390)
+    names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
+    told = hover(page, "timeline", names.index("lost"), 0)
+    assert "lost for 5 s" in told
+    assert page.run("return tip.getBoundingClientRect().right <= window.innerWidth")
+
+
+def test_the_legend_hides_and_shows_by_click_and_by_key(page: Page, report: Path) -> None:
+    page.open(report)
+    visible = "nodes[0][1].data.map(t => t.visible !== false)"
+    page.run("document.querySelector('.legend button').click()")
+    page.until(f"JSON.stringify({visible}) === '[false,false,true,true]'")
+    page.run("document.querySelector('.legend button').focus()")
+    for kind in ("keyDown", "keyUp"):
+        page.cdp("Input.dispatchKeyEvent", type=kind, key=" ", code="Space", text=" ")
+    page.until(f"{visible}.every(Boolean)")
+
+
+def test_the_arrow_keys_walk_along_the_best_lineage(page: Page, report: Path) -> None:
+    page.open(report)
+    page.run("document.getElementById('scores').focus()")
+    told = []
+    for _ in range(2):
+        page.cdp("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
+        told.append(page.run("return tip.innerText").splitlines()[0])
+    assert [line.partition(", ")[2] for line in told] == ["age 1", "age 2"]
+
+
+def test_figures_say_in_words_what_they_show_and_can_be_reached_by_tab(
+    page: Page, report: Path
+) -> None:
+    page.open(report)
+    plots = page.run(
+        "return [...document.querySelectorAll('.plot')].map(e => [e.tabIndex, e.ariaLabel])"
+    )
+    assert all(index == 0 and len(label) > 20 for index, label in plots)
+    titles = page.run(
+        "return nodes.filter(([f]) => !f.axes).map(([f, n]) => "
+        "[f.id, n.layout.xaxis.title.text, n.layout.yaxis.title.text])"
+    )
+    assert all("(" in x and (y or name == "cost") for name, x, y in titles)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    space: dict[str, Any] = {
+        HOSTILE.replace("/", ""): {"type": "float", "low": 0, "high": 1},
+        "</script><b>": {"type": "categorical", "choices": ["<i>x</i>", "$y$", "&lt;"]},
+    }
+    root = tmp_path_factory.mktemp("hostile") / "<b>run</b>"
+    return write_report([grown(root, space=space, note=HOSTILE, task={"name": HOSTILE})])
+
+
+def test_what_users_wrote_stays_text(page: Page, hostile: Path) -> None:
+    page.open(hostile)
+    assert page.run("return window.harmed === undefined")
+    assert page.run("return document.querySelectorAll('img, b, h1 i').length") == 0
+    assert HOSTILE in page.run("return document.body.innerText")
+    ticks = page.run("return document.querySelector('#hyperparameter-0').textContent")
+    assert all(choice in ticks for choice in ("<i>x</i>", "$y$", "&lt;"))
+    assert "onerror" in hover(page, "scores", 2, 1)
+    assert not page.errors()
+
+
+def test_several_populations_are_compared_by_algorithm(page: Page, tmp_path: Path) -> None:
+    populations = [grown(tmp_path / f"pbt{seed}", seed=seed) for seed in range(3)]
+    romul = {"_target_": "romul_slurm.algorithms.romul.Romul"}
+    populations += [grown(tmp_path / f"romul{seed}", seed=seed, algorithm=romul) for seed in (3, 4)]
+    page.open(write_report(populations, tmp_path / "comparison.html"))
+    assert traces(page) == {"curves": 4, "ends": 2}  # a median and a band each
+    assert "is ahead: the median over" in page.run("return document.body.innerText")
+    assert not page.errors()
+
+
+def test_a_large_population_is_thinned_and_says_so(page: Page, tmp_path: Path) -> None:
+    made = write_report([grown(tmp_path / "large", members=60, steps=300)])
+    page.open(made)
+    said = page.run("return document.querySelector('header').innerText")
+    match = re.search(r"([\d,]+) of 18,000 results are drawn: every \d+th age", said)
+    assert match
+    drawn = page.run("return page.table.columns.age.length")
+    assert drawn == int(match[1].replace(",", "")) <= 6000
+    data = json.loads(page.run("return document.getElementById('data').textContent"))
+    lists = data["table"]["lists"]
+    ages = [data["table"]["columns"]["age"][row] for row in lists["best"]]
+    assert ages == list(range(1, ages[-1] + 1))  # the best lineage is whole
+    assert made.stat().st_size < 10e6

@@ -1,0 +1,273 @@
+"""What a report says of a population: who worked when, what it cost, what is left out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from romul_slurm.errors import ConfigError, StoreError
+from romul_slurm.journal import Journal
+from romul_slurm.log import LogWriter
+from romul_slurm.records import (
+    Alive,
+    Assigned,
+    Decision,
+    Finished,
+    PartialSaved,
+    Unfinished,
+    WorkerJoined,
+    WorkerLeft,
+    WorkersIntended,
+    WorkersSubmitted,
+)
+from romul_slurm.report.comparison import grouped, so_far
+from romul_slurm.report.data import Series, read_series
+from romul_slurm.report.plot import KINDS, plot
+from romul_slurm.report.refresh import Refresher
+from romul_slurm.report.thinning import chains, parents, thin
+from romul_slurm.report.write import write_report
+from romul_slurm.store import Store
+from tests.population.driver import until
+from tests.report.populations import ALL_KINDS, BEGAN, LR, create, grown, hired
+
+HALF = Decision(None, {"lr": 0.01}, (0.5,))
+
+
+def first(name: str, member: int, begun: float, worker: str = "w") -> Assigned:
+    return Assigned(name, member, 0, worker, BEGAN + begun, 0, HALF)
+
+
+def test_every_second_of_a_worker_is_accounted_for(tmp_path: Path) -> None:
+    journal = create(tmp_path / "run", {"lr": LR}, 2, 2)
+    journal.append(hired(["w"]))  # starting for 1 s
+    journal.append([first("a", 0, 2), Finished("a", 0.5, BEGAN + 12, BEGAN + 2, 9.0)])
+    journal.append([first("b", 1, 12), Unfinished("b", "preempted", BEGAN + 16, "node")])
+    again = Assigned("c", 1, 0, "w", BEGAN + 16)
+    journal.append([again, PartialSaved("c", 1, 3), Unfinished("c", "interrupted", BEGAN + 23)])
+    journal.append([Assigned("d", 1, 0, "w", BEGAN + 23), WorkerLeft("w", BEGAN + 30, "bye")])
+    cost = read_series(tmp_path / "run").cost
+    spent = {name: round(s, 3) for name, s in cost.parts.items() if s}
+    assert spent == {
+        "best lineage": 9,
+        "under way": 7,
+        "cut short": 7,
+        "lost": 4,
+        "waiting": 2,  # before the first step, and around its training
+        "starting": 1,
+    }
+    assert cost.allocated_s == pytest.approx(30)
+    assert cost.trained_s == pytest.approx(16)
+    assert cost.share(cost.parts["lost"]) == pytest.approx(4 / 30)
+
+
+def test_waiting_in_a_queue_costs_nothing(tmp_path: Path) -> None:
+    journal = create(tmp_path / "run", {"lr": LR}, 2, 2)
+    journal.append([WorkersIntended("n", ["w"], BEGAN), WorkersSubmitted("n", {"w": "17_0"})])
+    journal.append([WorkerJoined("w", "0123abcd", "node", 1, BEGAN + 7200)])
+    journal.append([WorkerLeft("w", BEGAN + 7260, "bye")])
+    cost = read_series(tmp_path / "run").cost
+    assert cost.queued_s == pytest.approx(7200)
+    assert cost.allocated_s == pytest.approx(60)
+    assert cost.wall_s == pytest.approx(7260)
+
+
+def test_a_worker_that_went_while_nobody_looked_is_counted_until_its_last_sign_of_life(
+    tmp_path: Path,
+) -> None:
+    root, past = tmp_path / "run", 1.7e9
+    before = create(root, {"lr": LR}, 2, 2)
+    before.append([*hired(["w"], past), Assigned("a", 0, 0, "w", past + 1, 0, HALF)])
+    store = Store(root)
+    store.add_worker("w")
+    LogWriter(store.outbox("w")).append([Alive(past + 50)])
+    journal = Journal(store.journal)
+    list(journal.begin())  # now, which is years later
+    journal.append([Unfinished("a", "lost", BEGAN), WorkerLeft("w", BEGAN, "gone")])
+    cost = read_series(root).cost
+    assert cost.allocated_s == pytest.approx(50)
+    assert cost.parts["lost"] == pytest.approx(49)
+
+
+def test_training_is_told_apart_by_what_became_of_it(tmp_path: Path) -> None:
+    journal = create(tmp_path / "run", {"lr": LR}, 3, 2)
+    journal.append(hired(["w"]))
+    for member, score in enumerate((1.0, 2.0, 3.0)):
+        begun = 1 + 10 * member
+        name = f"first{member}"
+        journal.append([first(name, member, begun)])
+        journal.append([Finished(name, score, BEGAN + begun + 10, 0.0, 10.0)])
+    for member, parent in enumerate((0, 0, 2)):  # member 1 copies member 0: nobody continues 1
+        begun = BEGAN + 31 + 10 * member
+        decision = Decision(parent, HALF.hyperparameters, HALF.point)
+        journal.append([Assigned(f"second{member}", member, 1, "w", begun, 0, decision)])
+        journal.append([Finished(f"second{member}", 0.5 + member, begun + 10, 0.0, 10.0)])
+    parts = read_series(tmp_path / "run").cost.parts
+    assert parts["best lineage"] == pytest.approx(20)
+    assert parts["other lineages"] == pytest.approx(30)
+    assert parts["abandoned lineages"] == pytest.approx(10)
+
+
+def test_events_name_failures_once_with_their_log(tmp_path: Path) -> None:
+    series = read_series(grown(tmp_path / "run", note="it broke"))
+    failed = [event for event in series.activity.events if event.kind == "failed"]
+    assert [event.text for event in failed] == ["member 3 at age 0: failed: it broke"]
+    assert failed[0].path == "steps/0000/m03/1.4-0123abcd/log"
+
+
+def test_nothing_is_left_out_of_a_small_population(tmp_path: Path) -> None:
+    series = read_series(grown(tmp_path / "run"))
+    shown = thin(series)
+    assert len(shown.keys) == series.finished == 60
+    assert not shown.sentence
+
+
+def test_thinning_leaves_out_ages_of_all_members_alike_and_keeps_the_best_lineage(
+    tmp_path: Path,
+) -> None:
+    series = read_series(grown(tmp_path / "run", members=20, steps=100))
+    shown = thin(series, limit=400)
+    assert set(series.lineage) <= set(shown.keys)
+    assert len(shown.keys) <= 400 + len(series.lineage) + 20
+    others = {age for member, age in shown.keys if (member, age) not in set(series.lineage)}
+    assert others == set(range(shown.every_age, 101, shown.every_age)) | {100}
+    assert f"{len(shown.keys):,} of 2,000 results are drawn" in shown.sentence
+
+
+def test_lines_connect_what_is_shown_to_its_nearest_ancestor_that_is(tmp_path: Path) -> None:
+    series = read_series(grown(tmp_path / "run", members=20, steps=100))
+    shown = thin(series, limit=400)
+    for key, parent in parents(series, shown.keys).items():
+        above = series.parent(key)
+        while above is not None and above not in set(shown.keys):
+            above = series.parent(above)
+        assert parent == above
+    lines = chains(parents(series, shown.keys))
+    assert {key for line in lines for key in line} == set(shown.keys)
+
+
+def test_populations_are_compared_by_what_they_differ_in_besides_the_seed(tmp_path: Path) -> None:
+    algorithms = [
+        {"_target_": "x.Pbt", "fraction": 0.2},
+        {"_target_": "x.Pbt", "fraction": 0.3},
+        {"_target_": "x.Romul"},
+    ]
+    told = [
+        read_series(grown(tmp_path / f"{i}-{seed}", seed=seed, steps=3, algorithm=algorithm))
+        for i, algorithm in enumerate(algorithms)
+        for seed in (0, 1)
+    ]
+    groups = grouped(told)
+    assert list(groups) == ["pbt, algorithm.fraction=0.2", "pbt, algorithm.fraction=0.3", "romul"]
+    assert [len(group) for group in groups.values()] == [2, 2, 2]
+    curve = so_far(told[0])
+    assert curve == sorted(curve, reverse=True)
+
+
+def test_populations_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
+    one, other = grown(tmp_path / "a"), grown(tmp_path / "b", task={"name": "other"})
+    with pytest.raises(StoreError, match="give populations of one task"):
+        write_report([one, other], tmp_path / "out.html")
+
+
+def test_a_population_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
+    create(tmp_path / "run", ALL_KINDS, 3, 3)
+    text = write_report([tmp_path / "run"]).read_text("utf-8")
+    assert "No step is finished yet" in text
+
+
+def test_a_page_that_cannot_be_written_says_where_to_put_it(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="--out FILE"):
+        write_report([grown(tmp_path / "run")], tmp_path / "missing" / "out.html")
+
+
+def test_a_report_says_how_the_population_was_started(tmp_path: Path) -> None:
+    text = write_report([grown(tmp_path / "run")]).read_text("utf-8")
+    assert "cd " + str(Path.cwd()) in text
+
+
+def test_a_page_refers_to_no_other_file(tmp_path: Path) -> None:
+    text = write_report([grown(tmp_path / "run")]).read_text("utf-8")
+    assert not any(f"{tag} src=" in text for tag in ("<script", "<img")) and "<link" not in text
+
+
+# --- for print ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    return read_series(grown(tmp_path_factory.mktemp("plot") / "run", space=ALL_KINDS))
+
+
+LABELS = {
+    "scores": {"age (steps)", "score (lower is better)", "best lineage"},
+    "schedule": {"age (steps)", *ALL_KINDS},
+    "genealogy": {"age (steps)", "member"},
+    "timeline": {"time since the start (minutes)", "worker", "training", "lost"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_figure_for_print_names_its_axes(series: Series, tmp_path: Path, kind: str) -> None:
+    plot(series, kind, tmp_path / "fig.svg")
+    texts = {e.text for e in ElementTree.parse(tmp_path / "fig.svg").iter() if e.text}
+    assert texts >= LABELS[kind]
+
+
+@pytest.mark.parametrize(("ending", "magic"), [("pdf", b"%PDF"), ("png", b"\x89PNG")])
+def test_a_figure_for_print_has_the_format_that_its_name_says(
+    series: Series, tmp_path: Path, ending: str, magic: bytes
+) -> None:
+    for width in ("single", "double"):
+        out = tmp_path / f"{width}.{ending}"
+        plot(series, "schedule", out, width)
+        assert out.read_bytes().startswith(magic)
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path: Path) -> None:
+    space = {"$a$": {"type": "categorical", "choices": ["$x$", "$\\bad"]}}
+    plot(read_series(grown(tmp_path / "run", space=space)), "schedule", tmp_path / "fig.svg")
+    text = (tmp_path / "fig.svg").read_text("utf-8")
+    assert "$a$" in text and "$x$" in text
+
+
+def test_an_unknown_format_lists_those_there_are(series: Series, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pdf"):
+        plot(series, "scores", tmp_path / "fig.bmpx")
+
+
+def test_without_matplotlib_one_sentence_says_what_to_install(tmp_path: Path) -> None:
+    grown(tmp_path / "run")
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from romul_slurm.cli import main; "
+        f"sys.exit(main(['plot', {str(tmp_path / 'run')!r}, '--out', 'fig.pdf']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr == "romul: romul plot needs matplotlib: pip install 'romul-slurm[plot]'\n"
+
+
+# --- beside a controller --------------------------------------------------------------------------
+
+
+def test_a_page_is_kept_up_to_date_and_complete_at_the_end(tmp_path: Path) -> None:
+    root = grown(tmp_path / "run")
+    refresher = Refresher(root, every_s=0.0)
+    refresher.turn()
+    until((root / "report.html").exists, "the page")
+    (root / "report.html").unlink()
+    refresher.finish()
+    assert (root / "report.html").read_text("utf-8").endswith("</html>\n")
+
+
+def test_a_page_that_cannot_be_made_harms_nobody(tmp_path: Path) -> None:
+    root = grown(tmp_path / "run")
+    shutil.rmtree(root / "journal")
+    refresher = Refresher(root, every_s=0.0)
+    refresher.turn()
+    refresher.finish()
+    assert not (root / "report.html").exists()
