@@ -6,6 +6,7 @@ Nothing here imports torch, and `romul status` imports little at all, so that it
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import sys
 from collections.abc import Callable
@@ -23,8 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a directory's name may be no Unicode
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        command: Callable[[argparse.Namespace], int | None] = options.command
-        return command(options) or 0
+        return _command(options.command)(options) or 0
     except RomulError as error:
         print(f"romul: {error}", file=sys.stderr)
         return 3 if isinstance(error, NotThere) else 1
@@ -36,3 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int | None]:
+    """Return the function that is named as `module:function` of this library."""
+    module, _, function = name.partition(":")
+    command: Callable[[argparse.Namespace], int | None] = getattr(
+        importlib.import_module(f"romul_slurm.{module}"), function
+    )
+    return command

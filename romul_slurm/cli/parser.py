@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from romul_slurm.cli import doctor, listing, logs, pictures, results, status, steering
+from romul_slurm.cli.pictures import KINDS
 
-Command = Callable[[argparse.Namespace], int | None]
+Add = Callable[[str, str, str], argparse.ArgumentParser]
+"""Makes a command of its name, its function and what it does."""
 
 _DOCTOR = "Say what this machine or cluster offers, and what to do about it."
 _BENCH = "Compare algorithms on simulated toy problems, to see which one to pick."
@@ -19,15 +20,16 @@ _RESULT = "a result: the member at that age, as in `romul best`; default: the be
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of every command; its `command` is the function to call with the options.
+    """Return the parser of every command.
 
-    Arguments whose `dest` is `directory`, `directories` or `folder` are directories, for shell
-    completion.
+    Its option `command` is the function to call with the options, as `module:function` of this
+    library: only what is asked for is imported. Arguments whose `dest` is `directory`,
+    `directories` or `folder` are directories, for shell completion.
     """
     top = argparse.ArgumentParser(prog="romul", description="Look at and steer populations.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: str, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
         return sub
@@ -36,15 +38,17 @@ def parser() -> argparse.ArgumentParser:
     _add_schedules(add)
     _add_pictures(add)
     _add_steering(add)
-    _add_doctor(add("doctor", doctor.doctor, _DOCTOR))
-    _add_bench(add("bench", _bench, _BENCH))
-    completion = add("completion", _completion, _COMPLETION)
+    _add_doctor(add("doctor", "cli.doctor:doctor", _DOCTOR))
+    _add_bench(add("bench", "bench.command:bench", _BENCH))
+    completion = add("completion", "cli.completion:completion", _COMPLETION)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return top
 
 
-def _add_looking(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
-    ls = add("ls", listing.ls, "List the populations under a folder, the last changed one last.")
+def _add_looking(add: Add) -> None:
+    ls = add(
+        "ls", "cli.listing:ls", "List the populations under a folder, the last changed one last."
+    )
     ls.add_argument(
         "folder",
         nargs="?",
@@ -55,8 +59,8 @@ def _add_looking(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
     )
     ls.add_argument("--last", action="store_true", help="print only the newest one's path")
     _add_json(ls)
-    _add_json(_on(add("status", status.status, "Show how far a population is.")))
-    watching = add("watch", _watch, "Watch populations until they have ended.")
+    _add_json(_on(add("status", "cli.status:status", "Show how far a population is.")))
+    watching = add("watch", "cli.watch:watch", "Watch populations until they have ended.")
     watching.add_argument(
         "directories",
         nargs="*",
@@ -65,11 +69,13 @@ def _add_looking(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
         metavar="DIR",
         help="populations, or folders that hold some; default: outputs",
     )
-    history = _on(add("history", results.history, "Show every finished step, by age and member."))
+    history = _on(
+        add("history", "cli.results:history", "Show every finished step, by age and member.")
+    )
     _add_json(history, "print one JSON object per step")
     text = "Show the best checkpoint and the schedule that led to it."
-    _add_json(_on(add("best", results.best, text)))
-    log = _on(add("logs", logs.logs, "Show what the training of a member printed."))
+    _add_json(_on(add("best", "cli.results:best", text)))
+    log = _on(add("logs", "cli.logs:logs", "Show what the training of a member printed."))
     log.add_argument("step", type=member_at_age, metavar="MEMBER[@AGE]", help=_LOG_STEP)
     form = log.add_mutually_exclusive_group()
     form.add_argument(
@@ -80,14 +86,16 @@ def _add_looking(add: Callable[[str, Command, str], argparse.ArgumentParser]) ->
     _add_json(form, "print JSON that says where the log is")
 
 
-def _add_schedules(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+def _add_schedules(add: Add) -> None:
     text = "Show the steps that led to a result, and what changed from step to step."
-    lineage = _on(add("lineage", results.lineage, text))
+    lineage = _on(add("lineage", "cli.results:lineage", text))
     lineage.add_argument(
         "result", nargs="?", type=member_at_age, metavar="MEMBER[@AGE]", help=_RESULT
     )
     _add_json(lineage)
-    export = _on(add("export", results.export, "Write the schedule of the best lineage to a file."))
+    export = _on(
+        add("export", "cli.results:export", "Write the schedule of the best lineage to a file.")
+    )
     export.add_argument(
         "--schedule",
         required=True,
@@ -96,8 +104,10 @@ def _add_schedules(add: Callable[[str, Command, str], argparse.ArgumentParser]) 
     )
 
 
-def _add_pictures(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
-    report = add("report", pictures.report, "Write a web page about a population, or several.")
+def _add_pictures(add: Add) -> None:
+    report = add(
+        "report", "cli.pictures:report", "Write a web page about a population, or several."
+    )
     report.add_argument(
         "directory",
         nargs="+",
@@ -112,8 +122,8 @@ def _add_pictures(add: Callable[[str, Command, str], argparse.ArgumentParser]) -
         help="default: report.html in the population; for several ./comparison.html",
     )
     _add_json(report, "print JSON that says where it is")
-    plot = _on(add("plot", pictures.plot, "Draw a figure of a population for print."))
-    plot.add_argument("--kind", choices=pictures.KINDS, default="scores", help="default: scores")
+    plot = _on(add("plot", "cli.pictures:plot", "Draw a figure of a population for print."))
+    plot.add_argument("--kind", choices=KINDS, default="scores", help="default: scores")
     plot.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="such as fig.pdf, .png or .svg"
     )
@@ -126,14 +136,14 @@ def _add_pictures(add: Callable[[str, Command, str], argparse.ArgumentParser]) -
     _add_json(plot, "print JSON that says where it is")
 
 
-def _add_steering(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+def _add_steering(add: Add) -> None:
     text = "Let all workers save and leave; the same command continues later."
-    _add_json(_on(add("stop", steering.stop, text)))
-    scale = _on(add("scale", steering.scale, "Keep another number of workers while it runs."))
+    _add_json(_on(add("stop", "cli.steering:stop", text)))
+    scale = _on(add("scale", "cli.steering:scale", "Keep another number of workers while it runs."))
     scale.add_argument("workers", type=_count, metavar="N", help="how many workers")
     _add_json(scale)
     text = "Join a running population with one more worker, in this terminal."
-    _on(add("work", steering.work, text))
+    _on(add("work", "cli.steering:work", text))
 
 
 def _on(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -186,24 +196,6 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     form = bench.add_mutually_exclusive_group()
     _add_json(form, "print JSON, every outcome in it")
     form.add_argument("--markdown", action="store_true", help="print tables for a page")
-
-
-def _bench(options: argparse.Namespace) -> None:
-    from romul_slurm.bench.command import bench
-
-    bench(options)
-
-
-def _watch(options: argparse.Namespace) -> int:
-    from romul_slurm.cli.watch import watch
-
-    return watch(options)
-
-
-def _completion(options: argparse.Namespace) -> None:
-    from romul_slurm.cli.completion import script
-
-    print(script(parser(), options.shell))
 
 
 def member_at_age(text: str) -> tuple[int, int | None]:
