@@ -61,7 +61,7 @@ SLURM = [
     "hydra.launcher.partition=preemptible",
     "hydra.launcher.gpus_per_node=1",
     "hydra.launcher.array_parallelism=8",
-    "+hydra.sweeper.cluster.queue_poll_s=1",
+    "hydra.sweeper.cluster={queue_poll_s:1}",
 ]
 
 
