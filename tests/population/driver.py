@@ -82,7 +82,7 @@ def workers(directory: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
-            if "romul_slurm.worker" in words and str(directory) in words and _lives(process):
+            if "romul_slurm.worker" in words and str(directory) in words and lives(process):
                 found.append(process)
     return found
 
@@ -92,10 +92,10 @@ def kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    until(lambda: not any(map(_lives, processes)), "the end of what was killed")
+    until(lambda: not any(map(lives, processes)), "the end of what was killed")
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
     """Whether a process runs; one that nobody has waited for yet does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

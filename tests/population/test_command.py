@@ -99,10 +99,12 @@ def test_a_killed_worker_leaves_no_program_behind(tmp_path: Path, script: str) -
     population = tmp_path / "population"
     with started(population, *SMALL, SPACE, script):
         until(lambda: len([*tmp_path.glob("log-?-1")]) >= 2, "both workers at the gate")
-        programs = [p for p in psutil.process_iter() if str(tmp_path / "count.sh") in p.cmdline()]
+        script_path = str(tmp_path / "count.sh")
+        found = psutil.process_iter(["cmdline"])  # others may end meanwhile
+        programs = [p for p in found if script_path in (p.info["cmdline"] or [])]
         assert len(programs) == 2
         kill(workers(population))
-        until(lambda: not any(p.is_running() and p.status() != "zombie" for p in programs), "end")
+        until(lambda: not any(map(lives, programs)), "the end of the programs")
 
 
 def test_a_program_that_fails_is_described_where_the_user_looks(tmp_path: Path) -> None:

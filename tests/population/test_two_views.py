@@ -239,7 +239,7 @@ def test_who_looked_before_anything_ran_sees_the_status_when_it_runs(
 ) -> None:
     Store(site.disk).create((calm / "config.yaml").read_text())
     code, text = site.b.run(*ROMUL, "status", site.population)
-    assert (code, "has no status yet" in text) == (1, True)
+    assert (code, "has no status yet" in text) == (3, True)
     ended(site.launch(site.a, *SETTINGS))
     code, text = site.b.run(*ROMUL, "status", site.population)
     assert (code, "64/64 steps" in text) == (0, True)
