@@ -17,6 +17,7 @@ from tests.population.driver import (
     ROOT,
     decisions,
     kill,
+    lives,
     records,
     romul,
     run,
