@@ -9,7 +9,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from romul_slurm.errors import CommandError
 
@@ -67,12 +66,7 @@ class Program:
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.end()
 
     def wait(self, seconds: float) -> int | None:

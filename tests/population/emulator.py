@@ -14,7 +14,6 @@ import sys
 import termios
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 import pyte
 
@@ -46,12 +45,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.process.kill()
         self.process.wait()
         os.close(self._master)
