@@ -257,8 +257,8 @@ def test_a_killed_controller_is_told_and_the_next_one_is_watched_to_the_end(
             terminal.until(lambda text: "running)" in text)
             launcher.send_signal(signal.SIGKILL)
             launcher.wait()
-            text = terminal.until(lambda text: "interrupted)" in text)
-            assert "run the same command again to continue" in text
+            text = terminal.until(lambda text: "run the same command again to continue" in text)
+            assert "interrupted)" in text
             with started(directory, "task=counting", "population.steps=40"):
                 assert terminal.end(120) == 0
     assert "best score" in terminal.text
