@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from romul_slurm.errors import RomulError
+from romul_slurm.fleet import Outcome
 from romul_slurm.launch import Population
 from romul_slurm.store import replace_file
+
+INDEX = "multirun.yaml"
 
 
 def runs_together() -> bool:
@@ -48,14 +51,26 @@ def run_together(jobs: Sequence[JobReturn], sweep_dir: str, *, first: bool = Tru
     if not populations:
         return
     by_name = dict(zip(names, jobs, strict=True))
-    _write_down(by_name, populations, sweep_dir, first)
+    path = Path(sweep_dir) / INDEX
+    known = {} if first else read_index(path)
+    new = {
+        str(population.store.root): list(by_name[name].overrides or ())
+        for name, population in populations.items()
+        if isinstance(population, Population)
+    }
+    write_index(path, known | new)
     outcomes = run_shown(populations)
     for name, job in by_name.items():
         if name in outcomes and not outcomes[name].failed:
             job.return_value = outcomes[name].score
-    failed = {name: outcome for name, outcome in outcomes.items() if outcome.failed}
-    if len(outcomes) == 1 and failed:
-        sys.exit("romul: " + "".join(outcome.why for outcome in failed.values()))
+    exit_if_failed(list(outcomes.values()))
+
+
+def exit_if_failed(outcomes: Sequence[Outcome]) -> None:
+    """Exit with a sentence if a population needs the user's help."""
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    if failed and len(outcomes) == 1:
+        sys.exit(f"romul: {failed[0].why}")
     if failed:
         sys.exit(f"romul: {len(failed)} of {len(outcomes)} populations failed")
 
@@ -80,19 +95,22 @@ def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
     return names
 
 
-def _write_down(
-    jobs: dict[str, JobReturn],
-    populations: dict[str, Population | RomulError],
-    sweep_dir: str,
-    first: bool,
-) -> None:
-    """Add to Hydra's multirun.yaml which directory holds what."""
-    path = Path(sweep_dir) / "multirun.yaml"
-    config = OmegaConf.load(path) if path.exists() else OmegaConf.create()
-    written = OmegaConf.to_container(config)
-    assert isinstance(written, dict)
-    known = {} if first else written.get("populations") or {}
-    for name, population in populations.items():
-        if isinstance(population, Population):
-            known[str(population.store.root)] = list(jobs[name].overrides or ())
-    replace_file(path, OmegaConf.to_yaml(OmegaConf.create(written | {"populations": known})))
+def read_index(path: Path) -> dict[str, list[str]]:
+    """Return the overrides of each directory that a multirun.yaml tells of."""
+    populations = _written(path).get("populations")
+    return populations if isinstance(populations, dict) else {}
+
+
+def write_index(path: Path, populations: Mapping[str, Sequence[str]]) -> None:
+    """Write into a multirun.yaml which directory has which overrides; what Hydra wrote stays."""
+    known = {directory: list(overrides) for directory, overrides in populations.items()}
+    replace_file(path, OmegaConf.to_yaml(OmegaConf.create(_written(path) | {"populations": known})))
+
+
+def _written(path: Path) -> dict[Any, Any]:
+    """Return what a file of Hydra's or ours says; nothing if it is missing or damaged."""
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception:  # there are many ways to be no YAML
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from romul_slurm.errors import StoreError
@@ -25,6 +26,11 @@ WRITING_PARTIAL = "partial.tmp"
 """A partial checkpoint while it is being written."""
 
 
+def population_of(attempt: Path) -> Path:
+    """Return the population that an attempt's directory is in."""
+    return attempt.parents[3]
+
+
 def partial_name(number: int) -> str:
     """Return the name of an attempt's published partial checkpoint."""
     return f"partial-{number}"
@@ -36,6 +42,8 @@ class Store:
     def __init__(self, root: Path):
         self.root = root.absolute()
         self.config = self.root / _MARK
+        self.conf = self.root / "conf"
+        """The files that the task is configured by, as they were when it was created."""
         self.lease = self.root / "controller.lease"
         self.beat = self.root / "controller.beat"
         self.requests = self.root / "requests.jsonl"
@@ -66,17 +74,21 @@ class Store:
         with contextlib.suppress(OSError):  # then a worker makes it
             (self.root / self.attempt(member, age, "")).mkdir(parents=True, exist_ok=True)
 
-    def create(self, config: str) -> None:
+    def create(self, config: str, conf: Mapping[str, bytes] | None = None) -> None:
         """Make the directory of a new population; complete once config.yaml is there.
+
+        Args:
+            config: the text of config.yaml.
+            conf: the files of conf/, by their paths in it.
 
         Raises:
             StoreError: if the directory cannot be written or holds something else.
         """
         try:
             if self.root.is_dir() and any(
-                p.name not in ("workers", "journal", "steps", "trash") and p.stat().st_size
+                p.name not in ("workers", "journal", "steps", "trash", "conf") and p.stat().st_size
                 for p in self.root.iterdir()
-                if not p.name.startswith(f".{_MARK}")
+                if not p.name.startswith((f".{_MARK}", ".conf."))
             ):
                 raise StoreError(
                     f"{self.root} is not empty and is not a population (it has no {_MARK}): "
@@ -86,12 +98,24 @@ class Store:
                 directory.mkdir(parents=True, exist_ok=True)
             for log in (self.beat, self.requests, self.status):
                 create_log(log)
+            if conf is not None:
+                self._copy_conf(conf)
             replace_file(self.config, config)
         except OSError as error:
             raise StoreError(
                 f"cannot create the population directory {self.root}: {error.strerror}. "
                 f"Choose a place you may write to with dir=..."
             ) from error
+
+    def _copy_conf(self, files: Mapping[str, bytes]) -> None:
+        making = self.root / f".conf.{os.getpid()}"
+        remove(making)
+        for name, content in files.items():
+            (making / name).parent.mkdir(parents=True, exist_ok=True)
+            (making / name).write_bytes(content)
+        remove(self.conf)  # of a population that never was completed
+        making.mkdir(exist_ok=True)
+        publish(making, self.conf)
 
     def check(self) -> None:
         """Raise `StoreError` unless a population is here, and may be read."""

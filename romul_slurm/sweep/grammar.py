@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +57,7 @@ def parse(
 
     Args:
         arguments: a command line's overrides, without those of Hydra's own settings.
-        params: further ones, by key; a command line's take precedence.
+        params: further ones, by key, texts as in overrides; a command line's take precedence.
         grid: names of the sweeps that are one population per value.
         loader: knows the options of config groups, for `glob`.
 
@@ -92,6 +94,27 @@ def override(key: str, value: Any) -> str:
     return f"{key}={_text(value)}"
 
 
+def sweep_override(key: str, spec: Mapping[str, Any]) -> str:
+    """Return the override that makes a key the hyperparameter that a search space has."""
+    tags = [spec["scale"]] if spec.get("scale") else []
+    if "choices" in spec:
+        tags += ["ordered"] if spec["type"] == "ordered" else []
+        sweep = f"choice({','.join(map(_text, spec['choices']))})"
+    else:
+        tags += ["int"] if spec["type"] == "int" else []
+        sweep = f"interval({spec['low']},{spec['high']})"
+    return f"{key}=tag({','.join([*tags, sweep])})" if tags else f"{key}={sweep}"
+
+
+def in_a_name(override: str) -> str:
+    """Return an override as a part of a file name: two that differ are two names."""
+    key, _, value = name_of(override).partition("=")
+    plain = re.fullmatch(r"'([A-Za-z_][\w.-]*)'", value, re.ASCII)
+    if plain and plain[1].lower() not in ("null", "true", "false", "nan", "inf"):
+        value = plain[1]
+    return urllib.parse.quote(f"{key}={value}", safe="=@+")
+
+
 def _text(value: Any) -> str:
     """Return a value as Hydra's grammar reads it back."""
     if value is None:
@@ -117,7 +140,7 @@ def _by_name(
 ) -> dict[str, Override]:
     """Return the overrides in force; `~key` also takes away what `params` say of a key."""
     parser = OverridesParser.create(config_loader=loader)
-    lines = [f"{key}={'null' if value is None else value}" for key, value in params.items()]
+    lines = [f"{k}={v if isinstance(v, str) else _text(v)}" for k, v in params.items()]
     named: dict[str, Override] = {}
     for line in (*lines, *arguments):
         (parsed,) = parser.parse_overrides([line])

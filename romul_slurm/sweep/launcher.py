@@ -66,15 +66,12 @@ def _slurm(launcher: Mapping[str, Any]) -> dict[str, Any]:
     return settings | ({"additional_parameters": sbatch} if sbatch else {})
 
 
-def most_workers(launcher: Mapping[str, Any], workers: int | None, steps: int) -> int | None:
+def most_workers(launcher: Mapping[str, Any], workers: int | None) -> int | None:
     """Return how many workers to keep where a launcher limits that.
 
     Args:
         launcher: its settings.
         workers: how many the user wants; None: one for each step that can run.
-        steps: how many steps can run at once.
     """
     limit: int | None = launcher.get("array_parallelism")
-    if limit is None or (workers is None and steps <= limit):
-        return workers
-    return min(limit, steps if workers is None else workers)
+    return workers if limit is None else limit if workers is None else min(limit, workers)

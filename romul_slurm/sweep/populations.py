@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra import version
@@ -12,19 +14,17 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from romul_slurm.config import GROUPS, Config, Mode, TaskConfig, in_one_line, schema
+from romul_slurm.config import GROUPS, in_one_line, schema
 from romul_slurm.errors import ConfigError, RomulError
 from romul_slurm.launch import Population, prepare
-from romul_slurm.space import Categorical, Space
-from romul_slurm.sweep.grammar import Search, name_of, override, parse
-from romul_slurm.sweep.isolation import as_before
+from romul_slurm.sweep.frozen import Sources, Trial, copied
+from romul_slurm.sweep.grammar import Search, in_a_name, parse
 from romul_slurm.sweep.launcher import cluster_of, most_workers
-from romul_slurm.sweep.script import compose, encoded
-from romul_slurm.sweep.source import Source, find, relative_sources
+from romul_slurm.sweep.script import encoded
+from romul_slurm.sweep.source import Source, find
 
 _NOT_OF_A_STEP = re.compile(r"[+~]*hydra([./](sweeper|launcher)|\.(sweep|run|mode))\b")
 """Overrides that are the sweep's, or say where: a step's configuration has none of these."""
-_MOST_TRIED = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,92 +33,98 @@ class Sweep:
 
     Attributes:
         config: the app's, composed for a multirun.
+        loader: what composed it.
         source: where the script is found again.
         search: what its overrides ask for.
-        sources: its config directories.
         overrides: of all populations.
     """
 
     config: DictConfig
+    loader: ConfigLoader
     source: Source
     search: Search
-    sources: list[list[str]]
     overrides: list[str]
 
     @property
     def base(self) -> str:
-        """The directory of the populations' directories: the same for the same command."""
+        """The directory of the populations' directories: the same for the same command.
+
+        Raises:
+            ConfigError: if that would be another one for each job.
+        """
         sweep = self.config.hydra.sweep
         given = self.config.hydra.sweeper.dir
         if given is not None:
             return str(given)
-        by_clock = "${now:" in str(OmegaConf.to_container(sweep, resolve=False))
-        return "multirun" if by_clock else str(sweep.dir)
+        if "${now:" in str(OmegaConf.to_container(sweep, resolve=False)):
+            return "multirun"
+        try:
+            return str(sweep.dir)
+        except OmegaConfBaseException as error:
+            raise ConfigError(
+                f"hydra.sweep.dir: {in_one_line(error)}. It is the directory of all populations; "
+                f"hydra.sweeper.dir says so, too"
+            ) from error
 
-    def populations(self) -> dict[str, tuple[list[str], Population | RomulError]]:
-        """Return, by what differs, each population's overrides, and itself or what is wrong."""
-        made: dict[str, tuple[list[str], Population | RomulError]] = {}
-        for overrides in self.search.grid:
-            population: Population | RomulError
-            try:
-                population = prepare(self._composed(overrides), self._import_roots())
-            except RomulError as error:
-                population = error
-            made[" ".join(overrides)] = [*self.search.fixed, *overrides], population
-        return made
-
-    def try_out(self) -> None:
-        """Compose what steps will compose, so that what is wrong shows before any starts.
+    def populations(self) -> dict[str, Population | RomulError]:
+        """Return, by what differs, each population, made if it is new, or what is wrong.
 
         Raises:
-            HydraException: Hydra's own words about an override.
+            HydraException: Hydra's own words about an override that no step could be made with.
         """
-        space = Space.parse(self.search.space)
-        values = space.values(space.point({}))
-        others = [
-            values | {h.name: choice}
-            for h in space.all
-            for choice in (h.choices[1:] if isinstance(h, Categorical) else ())
-        ]
-        for grid in self.search.grid[:_MOST_TRIED]:
-            self._compose(grid, values)
-        for other in others[:_MOST_TRIED]:
-            self._compose(self.search.grid[0], other)
-
-    def _compose(self, grid: list[str], values: Mapping[str, Any]) -> None:
-        keys = {name_of(key): key for key in self.search.keys}
-        chosen = [override(keys[name], value) for name, value in values.items()]
-        with as_before():
-            compose(
-                self.config.hydra.job.name,
-                [tuple(source) for source in self.sources],
-                self.source.root,
-                str(version.getbase()),
-                self.config.hydra.job.config_name,
-                [*self.overrides, *grid, *chosen],
-            )
+        base, name = self.base, self.config.hydra.job.config_name
+        trial = Trial(self.loader, name, self.overrides, self.search)
+        said = [trial.said(overrides) for overrides in self.search.grid]
+        trial.try_values()
+        sources, files = copied(self.config, trial.groups)
+        made: dict[str, Population | RomulError] = {}
+        for overrides, what in zip(self.search.grid, said, strict=True):
+            population: Population | RomulError
+            try:
+                config = self._config(base, overrides, sources, what)
+                population = prepare(config, self._import_roots())
+                if not population.store.is_complete():
+                    text = OmegaConf.to_yaml(population.config, resolve=True)
+                    population.store.create(text, files)
+            except RomulError as error:
+                population = ConfigError(in_words_of_the_sweeper(str(error)))
+            made[" ".join(overrides)] = population
+        return made
 
     def _import_roots(self) -> list[str]:
         return [str(self.source.root), str(self.config.hydra.runtime.cwd)]
 
-    def _composed(self, overrides: list[str]) -> DictConfig:
-        settings = self.config.hydra.sweeper
-        mode = Mode.min if settings.direction.name == "minimize" else Mode.max
-        name, train = str(self.config.hydra.job.name), self._train(overrides)
-        config = OmegaConf.structured(Config)
-        config.task = TaskConfig(name, mode, self.search.space, train)
-        config.algorithm = _typed("algorithm", settings.algorithm, settings.options)
+    def _config(
+        self, base: str, overrides: list[str], sources: Sources, said: dict[str, Any]
+    ) -> DictConfig:
+        settings, job = self.config.hydra.sweeper, str(self.config.hydra.job.name)
+        name = settings.name
+        if name is not None and overrides:
+            name = f"{name}-{','.join(map(in_a_name, overrides))}"
+        task = {
+            "name": job,
+            "mode": "min" if settings.direction.name == "minimize" else "max",
+            "space": self.search.space,
+            "train": self._train(overrides, sources),
+            **said,
+        }
+        if root := self._root(Path(base)):
+            task["root"] = root
+        config = OmegaConf.create({"task": task, "dir": base, "name": name, "seed": settings.seed})
+        config.algorithm = _typed("algorithm", settings.algorithm, _keys(settings, "options"))
         config.cluster = self._cluster()
         config.population = settings.population
-        config.callbacks, config.report = self._callbacks(), settings.report
-        config.seed, config.dir = settings.seed, self.base
-        config.name = settings.name
-        if settings.name is not None and overrides:
-            config.name = f"{settings.name}-{','.join(overrides)}"
-        assert isinstance(config, DictConfig)
+        config.callbacks, config.report = _keys(settings, "callbacks"), settings.report
         return config
 
-    def _train(self, overrides: list[str]) -> dict[str, Any]:
+    def _root(self, base: Path) -> str | None:
+        """Return what tells projects apart that have the same directory for their populations."""
+        root, base = self.source.root, base.resolve()
+        if base.is_relative_to(root) or "site-packages" in root.parts:
+            return None
+        return os.path.relpath(root, base)  # so that both may be moved together
+
+    def _train(self, overrides: list[str], sources: Sources) -> dict[str, Any]:
         return {
             "_target_": "romul_slurm.sweep.script.Script",
             "_convert_": "all",
@@ -127,30 +133,20 @@ class Sweep:
             "function": self.source.function,
             "job": str(self.config.hydra.job.name),
             "config_name": self.config.hydra.job.config_name,
-            "sources": self.sources,
+            "sources": sources,
             "version_base": str(version.getbase()),
-            "overrides": encoded([*self.overrides, *overrides]),
+            "overrides": [encoded(each) for each in [*self.overrides, *overrides]],
             "keys": self.search.keys,
-            "continues": self.config.hydra.sweeper.population.steps > 1,
         }
-
-    def _callbacks(self) -> Any:
-        callbacks = self.config.hydra.sweeper.callbacks
-        if callbacks is not None and not isinstance(callbacks, DictConfig):
-            raise ConfigError(
-                f"hydra.sweeper.callbacks must be {{name: {{_target_: ...}}}}, got {callbacks}"
-            )
-        return OmegaConf.to_container(callbacks, resolve=True) if callbacks else {}
 
     def _cluster(self) -> Any:
         hydra, settings = self.config.hydra, self.config.hydra.sweeper
         launcher: Any = OmegaConf.to_container(hydra.launcher, resolve=True)
         name, known = cluster_of(hydra.runtime.choices["hydra/launcher"], launcher)
-        running = settings.population.members * settings.population.replicates
-        workers = most_workers(launcher, settings.workers, running)
+        workers = most_workers(launcher, settings.workers)
         if name != "local" or settings.workers is not None:
             known["workers"] = workers
-        return _typed("cluster", name, known | dict(settings.cluster or {}))
+        return _typed("cluster", name, known | _keys(settings, "cluster"))
 
 
 def read(
@@ -172,17 +168,38 @@ def read(
     """
     settings = config.hydra.sweeper
     source = find(function)
-    params: Any = OmegaConf.to_container(OmegaConf.create(settings.params or {}), resolve=True)
-    search = parse(arguments, params, list(settings.grid), loader)
+    search = parse(arguments, _keys(settings, "params"), list(settings.grid), loader)
     if not search.space:
         raise ConfigError(
             "nothing to search: give hyperparameters, such as 'lr=tag(log,interval(1e-4,1))' or "
             "batch_size=32,64"
         )
-    own = [str(each) for each in config.hydra.overrides.hydra]
+    own: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     overrides = [each for each in own if not _NOT_OF_A_STEP.match(each)]
-    sources = relative_sources(loader.get_search_path(), source.root)
-    return Sweep(config, source, search, sources, [*overrides, *search.fixed])
+    return Sweep(config, loader, source, search, [*overrides, *search.fixed])
+
+
+def in_words_of_the_sweeper(text: str) -> str:
+    """Return what is said of a population's settings with the names they have here."""
+    text = re.sub(r"(?<![\w./])algorithm\.(?=\w)", "hydra.sweeper.options.", text)
+    return re.sub(
+        r"(?<![\w./])((population|cluster)\.\w|(algorithm|name|dir)=|seed must)",
+        r"hydra.sweeper.\1",
+        text,
+    )
+
+
+def _keys(settings: DictConfig, name: str) -> dict[str, Any]:
+    """Return a setting that consists of keys and values."""
+    value = settings[name]
+    if value is not None and not isinstance(value, DictConfig):
+        of = "{_target_: ...}" if name == "callbacks" else "value"
+        raise ConfigError(f"hydra.sweeper.{name} must be {{name: {of}}}, got {value}")
+    try:
+        keys: Any = OmegaConf.to_container(value, resolve=True) if value is not None else {}
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.sweeper.{name}: {in_one_line(error)}") from error
+    return {str(key): item for key, item in keys.items()}
 
 
 def _typed(group: str, name: str, options: Mapping[str, Any] | None) -> Any:

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
+from romul_slurm import multirun
+from romul_slurm.errors import StoreError
 from romul_slurm.fleet import Outcome
 from romul_slurm.launch import Population
-from romul_slurm.reading import best_dict
-from romul_slurm.store import replace_file
+from romul_slurm.reading import best_dict, read_config
+from romul_slurm.store import Store, replace_file
+from romul_slurm.sweep.grammar import name_of, sweep_override
+from romul_slurm.sweep.script import decoded
 
-RESULTS, INDEX = "optimization_results.yaml", "multirun.yaml"
+RESULTS = "optimization_results.yaml"
 
 
-def write_index(base: Path, populations: Mapping[str, list[str]]) -> None:
-    """Add directories of populations, and the overrides of each, to those the file knows."""
-    base.mkdir(parents=True, exist_ok=True)
-    known = {name: o for name, o in _index(base / INDEX).items() if (base / name).is_dir()}
-    _write(base / INDEX, {"populations": known | {n: list(o) for n, o in populations.items()}})
+def write_index(base: Path, populations: Iterable[Population]) -> None:
+    """Write which directory has which overrides, of these populations and all others there."""
+    ours = {p.store.root.name: _overrides(p.config) for p in populations}
+    written: set[str] = set()
+    while there := _names(base) - written:  # other commands may write it at the same moment
+        written |= there
+        known = {**multirun.read_index(base / multirun.INDEX), **ours}
+        told = {name: known.get(name) or _read_overrides(base / name) for name in sorted(written)}
+        multirun.write_index(base / multirun.INDEX, {n: o for n, o in told.items() if o})
+
+
+def _names(base: Path) -> set[str]:
+    return {config.parent.name for config in base.glob("*/config.yaml")}
+
+
+def _read_overrides(population: Path) -> list[str]:
+    try:
+        return _overrides(read_config(Store(population)))
+    except (StoreError, KeyError, TypeError):  # damaged, or not made by a sweep
+        return []
+
+
+def _overrides(config: DictConfig) -> list[str]:
+    """Return the overrides that a population was made of."""
+    plain: Any = OmegaConf.to_container(config.task, resolve=True)
+    train, space = plain["train"], plain["space"]
+    searched = [sweep_override(key, space[name_of(key)]) for key in train["keys"]]
+    return [*map(decoded, train["overrides"]), *searched]
 
 
 def write_results(base: Path, outcomes: Mapping[str, Outcome]) -> None:
@@ -59,16 +85,6 @@ def _loss(score: float | None, minimize: bool) -> float:
     if score is None:
         return float("inf")
     return score if minimize else -score
-
-
-def _index(path: Path) -> dict[str, Any]:
-    """Return what an earlier command wrote; nothing if that was something else."""
-    try:
-        found: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        populations = found["populations"]
-    except (OSError, KeyError, TypeError, ValueError, OmegaConfBaseException):
-        return {}
-    return dict(populations) if isinstance(populations, dict) else {}
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

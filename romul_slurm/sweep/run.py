@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from romul_slurm.errors import RomulError
 from romul_slurm.launch import Population
+from romul_slurm.multirun import exit_if_failed
 from romul_slurm.sweep.populations import Sweep, read
-from romul_slurm.sweep.results import write_index, write_results
+from romul_slurm.sweep.results import RESULTS, write_index, write_results
 
 
 def run(
@@ -26,9 +28,9 @@ def run(
         HydraException: for an override that does not go with the app's configuration.
     """
     try:
-        sweep = read(config, loader, function, arguments)
-        sweep.try_out()
-        _run(sweep)
+        _run(read(config, loader, function, arguments))
+    except HydraException:  # some of them are OSErrors, too; Hydra says what is wrong
+        raise
     except RomulError as error:
         sys.exit(f"romul: {error}")
     except OSError as error:
@@ -38,19 +40,12 @@ def run(
 def _run(sweep: Sweep) -> None:
     from romul_slurm.terminal import run_shown  # rich: only where there is something to show
 
-    asked = sweep.populations()
-    ready = {
-        population.store.root.name: overrides
-        for overrides, population in asked.values()
-        if isinstance(population, Population)
-    }
+    populations = sweep.populations()
+    ready = [p for p in populations.values() if isinstance(p, Population)]
     base = Path(sweep.base)
     if ready:
         write_index(base, ready)
-    outcomes = run_shown({name: population for name, (_, population) in asked.items()})
+        (base / RESULTS).unlink(missing_ok=True)  # of an earlier command
+    outcomes = run_shown(populations)
     write_results(base, outcomes)
-    failed = [outcome for outcome in outcomes.values() if outcome.failed]
-    if failed and len(outcomes) == 1:
-        sys.exit(f"romul: {failed[0].why}")
-    if failed:
-        sys.exit(f"romul: {len(failed)} of {len(outcomes)} populations failed")
+    exit_if_failed(list(outcomes.values()))

@@ -1,4 +1,4 @@
-"""Where a training script is found again: by its file or module, and paths relative to a root.
+"""Where a training script is found again: by its file or module, relative to a root.
 
 A worker imports the user's script; nothing is pickled. The root is a directory that workers import
 from: what is below it may move, together with the populations, and they continue.
@@ -21,6 +21,8 @@ from typing import Any
 from hydra.core.config_search_path import ConfigSearchPath
 
 from romul_slurm.errors import ConfigError
+
+_DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,16 @@ def find(function: Callable[..., Any]) -> Source:
     file = getattr(module, "__file__", None)
     if module is None or file is None:
         raise ConfigError(_lost(function, "its module is no file"))
-    found = _name_in(module, function)
-    if found is None or not _is_bound_on_import(Path(file), found):
-        raise ConfigError(_lost(function, f"it is no function at the top level of {file}"))
     path = Path(file).resolve()
+    names, run = _names_in(module, function), _run_on_import(path)
+    found = next((n for n in names if run is None or any(n in _bound(node) for node in run)), None)
+    if found is None:
+        raise ConfigError(_lost(function, f"it is no function at the top level of {file}"))
+    if called := next((n for n in names for node in run or () if _calls(node, n)), None):
+        raise ConfigError(
+            f"{file} calls {called}() when workers import it: put the call under "
+            f'if __name__ == "__main__":'
+        )
     spec = getattr(module, "__spec__", None)
     if name == "__main__" and spec is None:  # python train.py
         return Source(path.name, None, found, path.parent)
@@ -68,8 +76,8 @@ def root_of_module(name: str, file: Path) -> Path:
     return file.resolve().parents[depth]
 
 
-def load_script(script: str) -> tuple[ModuleType, Path]:
-    """Import a script from the first import root that has it; return it and the root.
+def load_script(script: str) -> ModuleType:
+    """Import a script from the first import root that has it.
 
     Its part under `if __name__ == "__main__"` does not run. It is known by its stem, so that what
     it imports can import it, too.
@@ -87,10 +95,10 @@ def load_script(script: str) -> tuple[ModuleType, Path]:
     known = sys.modules.get(stem)
     if known is not None:
         if _is_file(known, path):
-            return known, root
+            return known
         stem = f"romul_script_{stem}"
         if stem in sys.modules:
-            return sys.modules[stem], root
+            return sys.modules[stem]
     spec = importlib.util.spec_from_file_location(stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -101,24 +109,11 @@ def load_script(script: str) -> tuple[ModuleType, Path]:
     except BaseException:
         del sys.modules[stem]
         raise
-    return module, root
-
-
-def relative_sources(search_path: ConfigSearchPath, root: Path) -> list[list[str]]:
-    """Return an app's own config directories as [provider, path], relative to a root."""
-    from hydra._internal.utils import create_config_search_path
-
-    everybodys = [(e.provider, e.path) for e in create_config_search_path(None).get_path()]
-    all_of_it = [(e.provider, e.path) for e in search_path.get_path()]
-    return [
-        [str(provider), _relative(str(path), root)]
-        for provider, path in all_of_it
-        if (provider, path) not in everybodys
-    ]
+    return module
 
 
 def absolute_sources(sources: Iterable[tuple[str, str]], root: Path) -> ConfigSearchPath:
-    """Return the search path of an app whose own config directories are given."""
+    """Return the search path of an app whose own sources are given, relative to a root."""
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
 
@@ -129,11 +124,6 @@ def absolute_sources(sources: Iterable[tuple[str, str]], root: Path) -> ConfigSe
         if provider != "main":
             search_path.prepend(provider, path, SearchPathQuery("schema", None))
     return search_path
-
-
-def _relative(path: str, root: Path) -> str:
-    plain = path.removeprefix("file://")
-    return os.path.relpath(plain, root) if Path(plain).is_absolute() else path
 
 
 def _absolute(path: str, root: Path) -> str:
@@ -153,12 +143,13 @@ def _is_file(module: ModuleType, path: Path) -> bool:
     return file is not None and Path(file).resolve() == path.resolve()
 
 
-def _name_in(module: ModuleType, function: Any) -> str | None:
-    """Return the name under which a module has a function, or what `hydra.main` made of it."""
-    for name, value in list(vars(module).items()):
-        if any(each is function for each in _unwrapped(value)):
-            return name
-    return None
+def _names_in(module: ModuleType, function: Any) -> list[str]:
+    """Return the names under which a module has a function, or what `hydra.main` made of it."""
+    return [
+        name
+        for name, value in list(vars(module).items())
+        if any(each is function for each in _unwrapped(value))
+    ]
 
 
 def _unwrapped(value: Any) -> Iterator[Any]:
@@ -169,14 +160,23 @@ def _unwrapped(value: Any) -> Iterator[Any]:
         value = inspect.getattr_static(value, "__wrapped__", None)
 
 
-def _is_bound_on_import(file: Path, name: str) -> bool:
-    """Whether importing a file makes a name; what runs only as a script does not."""
+def _run_on_import(file: Path) -> list[ast.AST] | None:
+    """Return what is in a file and runs when it is imported, not only as a script; None: unknown.
+
+    Of functions and classes only that they are defined.
+    """
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return True  # a compiled module, say
-    statements = [s for s in tree.body if not _is_main_guard(s)]
-    return any(name in _bound(node) for s in statements for node in ast.walk(s))
+        return None  # a compiled module, say
+    nodes: list[ast.AST] = []
+    waiting: list[ast.AST] = [s for s in tree.body if not _is_main_guard(s)]
+    while waiting:
+        node = waiting.pop(0)
+        nodes.append(node)
+        if not isinstance(node, _DEFINITION | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return nodes
 
 
 def _is_main_guard(statement: ast.stmt) -> bool:
@@ -186,10 +186,14 @@ def _is_main_guard(statement: ast.stmt) -> bool:
 
 
 def _bound(node: ast.AST) -> set[str]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(node, _DEFINITION):
         return {node.name}
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         return {node.id}
     if isinstance(node, ast.Import | ast.ImportFrom):
         return {alias.asname or alias.name for alias in node.names}
     return set()
+
+
+def _calls(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
