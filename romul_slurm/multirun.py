@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,17 @@ def run_together(jobs: Sequence[JobReturn], sweep_dir: str, *, first: bool = Tru
     exit_if_failed(list(outcomes.values()))
 
 
-def exit_if_failed(outcomes: Sequence[Outcome]) -> None:
-    """Exit with a sentence if a population needs the user's help."""
+def exit_if_failed(outcomes: Sequence[Outcome], words: Callable[[str], str] = str) -> None:
+    """Exit with a sentence if a population needs the user's help.
+
+    Args:
+        outcomes: of all populations.
+        words: puts what is wrong with the settings in other words.
+    """
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed and len(outcomes) == 1:
-        sys.exit(f"romul: {failed[0].why}")
+        why = failed[0].why
+        sys.exit(f"romul: {words(why) if isinstance(failed[0].error, RomulError) else why}")
     if failed:
         sys.exit(f"romul: {len(failed)} of {len(outcomes)} populations failed")
 

@@ -96,13 +96,13 @@ def override(key: str, value: Any) -> str:
 
 def sweep_override(key: str, spec: Mapping[str, Any]) -> str:
     """Return the override that makes a key the hyperparameter that a search space has."""
-    tags = [spec["scale"]] if spec.get("scale") else []
-    if "choices" in spec:
-        tags += ["ordered"] if spec["type"] == "ordered" else []
-        sweep = f"choice({','.join(map(_text, spec['choices']))})"
-    else:
-        tags += ["int"] if spec["type"] == "int" else []
-        sweep = f"interval({spec['low']},{spec['high']})"
+    values = ",".join(map(_text, spec.get("choices", ())))
+    if spec["type"] == "categorical":
+        return f"{key}={values}"  # not choice(...), which takes no null
+    if spec["type"] == "ordered":
+        return f"{key}=tag(ordered,choice({values}))"
+    tags = [*filter(None, [spec.get("scale"), "int" if spec["type"] == "int" else None])]
+    sweep = f"interval({spec['low']},{spec['high']})"
     return f"{key}=tag({','.join([*tags, sweep])})" if tags else f"{key}={sweep}"
 
 

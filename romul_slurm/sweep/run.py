@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from romul_slurm.errors import RomulError
 from romul_slurm.launch import Population
 from romul_slurm.multirun import exit_if_failed
-from romul_slurm.sweep.populations import Sweep, read
+from romul_slurm.sweep.populations import Sweep, in_words_of_the_sweeper, read
 from romul_slurm.sweep.results import RESULTS, write_index, write_results
 
 
@@ -48,4 +48,4 @@ def _run(sweep: Sweep) -> None:
         (base / RESULTS).unlink(missing_ok=True)  # of an earlier command
     outcomes = run_shown(populations)
     write_results(base, outcomes)
-    exit_if_failed(list(outcomes.values()))
+    exit_if_failed(list(outcomes.values()), in_words_of_the_sweeper)

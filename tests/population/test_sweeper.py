@@ -127,12 +127,14 @@ def refused(project: Path, *arguments: str) -> str:
     result = sweep(project, *SMALL, *arguments)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
+    assert "Nothing is lost" not in result.stderr
     assert not list(project.glob("multirun/*/steps/*/*"))
     return result.stderr
 
 
 def test_a_script_of_the_users_becomes_a_population(project: Path) -> None:
     wanted = [*SMALL, *SPACE, "optimizer=sgd,adam", "+added=1,2", "out=${hydra:job.name}"]
+    wanted += ["hydra.job_logging.handlers.file.filename=${hydra.runtime.output_dir}/my.log"]
     (population,) = run(project, *wanted, "+hydra.job.env_set.FROM_HYDRA=found")
     assert len(records(population, Finished)) == 9
     for each in seen(population):
@@ -149,7 +151,7 @@ def test_a_script_of_the_users_becomes_a_population(project: Path) -> None:
         assert each["num"] == int(member[1:])
         output = Path(each["output"])
         assert (output / ".hydra" / "overrides.yaml").is_file()
-        assert "total" in (output / "train.log").read_text()
+        assert "total" in (output / "my.log").read_text()
         assert f"trained {each['num']} {int(age)}" in (output / "log").read_text()
 
 
@@ -189,6 +191,9 @@ def test_killed_altogether_and_moved_the_same_command_continues(project: Path) -
     (reference,) = run(project, *small, *SPACE)
     expected = decisions(reference)
     shutil.rmtree(project / "multirun")
+    results = project / "multirun" / "optimization_results.yaml"
+    results.parent.mkdir()
+    results.write_text("of: another command\n", encoding="utf-8")
     process = subprocess.Popen(
         command(*small, *SPACE), cwd=project, env=environment(), stdout=subprocess.DEVNULL
     )
@@ -199,6 +204,7 @@ def test_killed_altogether_and_moved_the_same_command_continues(project: Path) -
         process.wait()
     (population,) = (p for p in (project / "multirun").iterdir() if p.is_dir())
     kill(workers(population))
+    assert not results.exists()
     before = len(records(population, Finished))
     moved = project.with_name("moved elsewhere")
     project.rename(moved)
@@ -212,6 +218,32 @@ def test_killed_altogether_and_moved_the_same_command_continues(project: Path) -
 def _finished(project: Path) -> int:
     populations = [p for p in project.glob("multirun/*") if (p / "journal").is_dir()]
     return sum(len(records(p, Finished)) for p in populations if journal_bytes(p))
+
+
+def test_steps_may_be_raised_from_one(project: Path) -> None:
+    (one,) = run(project, *SMALL, *SPACE, "hydra.sweeper.population.steps=1")
+    assert run(project, *SMALL, *SPACE) == [one]
+    assert len(records(one, Finished)) == 9
+
+
+def test_a_configuration_edited_while_a_population_runs_is_not_trained_with(project: Path) -> None:
+    text = SCRIPT.replace("import json,", "import json, time, pathlib,")
+    waits = 'while step.age and not pathlib.Path("edited").exists(): time.sleep(0.02)'
+    text = text.replace("    total = ", f"    {waits}\n    total = ", 1)
+    (project / "train.py").write_text(text, encoding="utf-8")
+    with subprocess.Popen(
+        command(*SMALL, *SPACE, "optimizer=sgd,adam"), cwd=project, env=environment()
+    ) as process:
+        until(lambda: _finished(project) >= 1, "a step")
+        for file in project.glob("conf/**/*.yaml"):
+            file.write_text("kind: [damaged", encoding="utf-8")
+        (project / "edited").touch()
+    assert process.returncode == 0
+    (population,) = (p for p in (project / "multirun").iterdir() if p.is_dir())
+    assert len(records(population, Finished)) == 9
+    configs = [each["config"] for each in seen(population)]
+    assert all(config["optimizer"]["kind"] in ("sgd", "adam") for config in configs)
+    assert {config["out"] for config in configs} == {"x"}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +267,8 @@ def test_a_script_that_would_begin_anew_at_every_step_is_refused_with_what_it_la
     assert len(records(population, Assigned)) == 1
     (stopped,) = records(population, Stopped)
     assert stopped.reason == "failed"
-    run(project, *SMALL, *SPACE, "hydra.sweeper.population.steps=1")  # for one step it will do
+    once = ("hydra.sweeper.population.steps=1", "hydra.sweeper.name=once")
+    run(project, *SMALL, *SPACE, *once)  # for one step it will do
 
 
 def test_a_mended_script_is_trained_on(project: Path) -> None:
@@ -258,6 +291,7 @@ def test_each_value_of_a_grid_is_a_population_of_its_own(project: Path) -> None:
         overrides = index["populations"][population.name]
         for each in seen(population):
             assert f"optimizer='{each['config']['optimizer']['kind']}'" in overrides
+            assert "optimizer.lr=tag(log,interval(0.001,1.0))" in overrides
             assert f"+seed={each['config']['seed']}" in overrides
         results = OmegaConf.load(population / "optimization_results.yaml")
         best.append(results.best_value)
@@ -281,14 +315,20 @@ def test_a_name_and_a_directory_may_be_given(project: Path) -> None:
     result = sweep(project, *SMALL, *SPACE, *where, "optimizer=sgd,adam")
     assert result.returncode == 0, result.stderr
     names = {p.name for p in (project / "here").iterdir() if p.is_dir()}
-    assert names == {"mine-optimizer='sgd'", "mine-optimizer='adam'"}
+    assert names == {"mine-optimizer=sgd", "mine-optimizer=adam"}
     assert not (project / "multirun").exists()
 
 
 def test_a_sweep_directory_without_the_time_in_it_is_used(project: Path) -> None:
-    result = sweep(project, *SMALL, *SPACE, "hydra.sweep.dir=sweeps/${hydra.job.name}")
+    where = ("hydra.sweep.dir=sweeps/${hydra.job.name}", "hydra.sweeper.name=mine")
+    result = sweep(project, *SMALL, *SPACE, *where)
     assert result.returncode == 0, result.stderr
     assert (project / "sweeps" / "train" / "multirun.yaml").is_file()
+    (project / "conf" / "config.yaml").write_text("optimizer: {lr: 1}\nlayers: 3\nout: y\n")
+    result = sweep(project, *SMALL, *SPACE, *where)
+    assert result.returncode == 1
+    for words in ("task.config.out: x -> y", "another hydra.sweeper.name=..., or leave"):
+        assert words in result.stderr
 
 
 def test_a_module_run_with_m_and_a_relative_config_directory(project: Path) -> None:
@@ -378,7 +418,8 @@ def test_without_m_the_script_is_a_normal_training(project: Path) -> None:
     ("wrong", "words"),
     [
         ("layres=range(1,5)", "Could not override 'layres'"),
-        ("optimizer=sgd,adm", "adm"),
+        ("optimizer=sgd,adm", "Could not find 'optimizer/adm'"),
+        ("optimizer=tag(ordered,choice(adm,sgd))", "Could not find 'optimizer/adm'"),
         ("layers=tag(lgo,interval(1,5))", "romul: layers=tag(lgo,interval(1,5)): no tag lgo"),
         ("hydra.sweeper.grid=[layers]", "romul: hydra.sweeper.grid: layers has no list of values"),
         ("hydra.sweeper.algorithm=bpt", "romul: hydra.sweeper.algorithm=bpt: there is romul, pbt"),

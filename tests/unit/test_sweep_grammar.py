@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from romul_slurm.errors import ConfigError
-from romul_slurm.sweep.grammar import name_of, override, parse
+from romul_slurm.sweep.grammar import in_a_name, name_of, override, parse, sweep_override
 
 
 def floats(low: float, high: float, **more: Any) -> dict[str, Any]:
@@ -139,6 +139,38 @@ def test_a_grid_needs_lists_of_values(wrong: str) -> None:
         parse([f"lr={wrong}"], grid=["lr"])
     with pytest.raises(ConfigError, match=r"grid: model has no list of values; lr has"):
         parse(["lr=1,2"], grid=["model"])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        floats(1e-05, 1e22),
+        floats(0.1, 0.9, scale="logit"),
+        ints(-3, 5),
+        ints(1, 512, scale="log"),
+        choices("a, b", None, 1.5, True, "1e3", "it's"),
+        choices([1, "x"], {"a": None}),
+        choices(3, 2, 1, kind="ordered"),
+    ],
+)
+def test_a_search_space_comes_back_from_its_overrides(spec: dict[str, Any]) -> None:
+    assert json.dumps(parse([sweep_override("+a.b", spec)]).space) == json.dumps({"a.b": spec})
+
+
+def test_params_may_be_values_as_yaml_has_them() -> None:
+    given = {"+a": [None, 1, True, "x"], "+b": {"c": "d e"}, "c": None, "lr": "interval(0,1)"}
+    search = parse([], given)
+    assert search.fixed == ["+a=[null,1,true,'x']", "+b={c:'d e'}", "c=null"]
+    assert list(search.space) == ["lr"]
+
+
+def test_overrides_that_differ_are_different_names_and_plain_words_stay_plain() -> None:
+    given = [override("s", v) for v in ("a_b", "a/b", "a b", "null", None, "1", 1, True, "true")]
+    names = [in_a_name(each) for each in given]
+    assert len(set(names)) == len(given)
+    assert not any("/" in name or "'" in name for name in names)
+    assert names[:2] == ["s=a_b", "s=%27a%2Fb%27"]
+    assert in_a_name("+db@x.y=1.5") == "db@x.y=1.5"
 
 
 scalars = (

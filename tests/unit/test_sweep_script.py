@@ -72,11 +72,21 @@ def script(**changes: Any) -> Script:
     return Script(**(options | changes))
 
 
+def home(population: Path, attempt: str) -> Path:
+    return population / "steps" / "0000" / "m00" / attempt
+
+
 def train(
     task: Callable[[Step], Any], home: Path, link: FakeLink | None = None, **step: Any
 ) -> Any:
     with running(Step(home=home, link=link, **step)) as current:
         return task(current)
+
+
+def created_for(steps: int) -> Any:
+    """Return what a population's config.yaml says."""
+    parts: dict[str, Any] = {"task": {}, "algorithm": {}, "seed": 0}
+    return OmegaConf.create({**parts, "population": {"steps": steps}})
 
 
 def calls() -> list[Any]:
@@ -89,7 +99,7 @@ def test_a_step_is_composed_of_the_overrides_and_its_hyperparameters(
 ) -> None:
     task = script(overrides=["opt.lr=5", "+new=%24{lr}"], keys=["lr", "model", "++opt.more", "+x"])
     values = {"lr": 0.5, "model": "large", "opt.more": "it's", "x": [1, {"a": None}]}
-    assert train(task, tmp_path / "1", hyperparameters=values, member=2, age=7) == 0.5
+    assert train(task, home(tmp_path, "1"), hyperparameters=values, member=2, age=7) == 0.5
     (seen,) = calls()
     assert OmegaConf.to_container(seen, resolve=True) == {
         "model": {"size": 9},
@@ -99,10 +109,11 @@ def test_a_step_is_composed_of_the_overrides_and_its_hyperparameters(
         "new": 0.5,
         "x": [1, {"a": None}],
     }
-    hydra = OmegaConf.load(tmp_path / "1" / ".hydra" / "hydra.yaml").hydra
+    hydra = OmegaConf.load(home(tmp_path, "1") / ".hydra" / "hydra.yaml").hydra
     assert (hydra.job.num, hydra.job.id, hydra.job.name) == (2, "0007-m02", "app")
-    assert hydra.runtime.output_dir == str(tmp_path / "1")
-    assert (tmp_path / "1" / "app.log").is_file()
+    assert hydra.mode == "MULTIRUN"
+    assert hydra.runtime.output_dir == str(home(tmp_path, "1"))
+    assert (home(tmp_path, "1") / "app.log").is_file()
 
 
 def test_two_steps_in_one_worker_do_not_see_each_other(project: Path, tmp_path: Path) -> None:
@@ -126,7 +137,7 @@ def test_two_steps_in_one_worker_do_not_see_each_other(project: Path, tmp_path: 
         overrides=[f'do="{do}"', "hydra.job.chdir=true", "+hydra.job.env_set.OF_A_STEP=1"]
     )
     for number in ("1", "2"):
-        assert train(task, tmp_path / number, hyperparameters={"lr": 3}) == 3.0
+        assert train(task, home(tmp_path, number), hyperparameters={"lr": 3}) == 3.0
         after = (
             Path.cwd(),
             sys.argv[:],
@@ -138,18 +149,18 @@ def test_two_steps_in_one_worker_do_not_see_each_other(project: Path, tmp_path: 
         )
         assert after == before
         assert not logging.getLogger("other").handlers
-        assert (tmp_path / number / "app.log").read_text().count("only mine") == 1
-        assert (tmp_path / number / "other.log").is_file()
+        assert (home(tmp_path, number) / "app.log").read_text().count("only mine") == 1
+        assert (home(tmp_path, number) / "other.log").is_file()
     assert not [f for f in Path("/proc/self/fd").iterdir() if "app.log" in os.path.realpath(f)]
     assert len(calls()) == 2  # the script itself stays imported
 
 
 def test_the_directory_is_changed_only_if_hydra_is_told_to(project: Path, tmp_path: Path) -> None:
     do = "do='json.dump([os.getcwd(), get_original_cwd()], open(cfg.file, \"w\"))'"
-    for chdir, expected in (("true", str(tmp_path / "true")), ("false", str(Path.cwd()))):
+    for chdir, expected in (("true", str(home(tmp_path, "true"))), ("false", str(Path.cwd()))):
         file = tmp_path / f"{chdir}.json"
         task = script(overrides=[do, f"+file={file}", f"hydra.job.chdir={chdir}"])
-        train(task, tmp_path / chdir)
+        train(task, home(tmp_path, chdir))
         assert json.loads(file.read_text()) == [expected, str(Path.cwd())]
 
 
@@ -158,14 +169,14 @@ def test_an_interruption_passes_and_all_is_as_before(project: Path, tmp_path: Pa
     task = script(overrides=["do='step.checkpoint(lambda: None)'", "hydra.job.chdir=true"])
     handlers, directory = logging.getLogger().handlers[:], Path.cwd()
     with pytest.raises(StepInterrupted):
-        train(task, tmp_path / "1", link)
+        train(task, home(tmp_path, "1"), link)
     assert ("saved", 1, 1) in link.heard
     assert (logging.getLogger().handlers, Path.cwd()) == (handlers, directory)
 
 
 def test_an_error_of_the_script_is_its_own(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        train(script(overrides=["do=1/0"]), tmp_path / "1")
+        train(script(overrides=["do=1/0"]), home(tmp_path, "1"))
     assert HydraConfig.instance().cfg is None
 
 
@@ -178,10 +189,15 @@ def test_a_script_that_does_not_take_part_is_refused_unless_there_is_one_step(
         "def train(cfg):\n    return 1.0\n",
         encoding="utf-8",
     )
+    OmegaConf.save(created_for(steps=2), tmp_path / "config.yaml")
     with pytest.raises(TaskRefused, match=r"app_of_test\.py never asked for its step"):
-        train(script(), tmp_path / "1")
-    assert train(script(continues=False), tmp_path / "2") == 1.0
-    assert any((tmp_path / "2").glob("*/*"))
+        train(script(), home(tmp_path, "1"))
+    assert not (home(tmp_path, "1") / "checkpoint.tmp" / "nothing").exists()
+    OmegaConf.save(created_for(steps=1), tmp_path / "config.yaml")
+    assert train(script(), home(tmp_path, "2")) == 1.0
+    assert any(home(tmp_path, "2").glob("*/*"))
+    with pytest.raises(TaskRefused, match=r"app_of_test\.py never asked for its step"):
+        train(script(), home(tmp_path, "3"), age=1)  # the steps were raised in the meantime
 
 
 def test_callbacks_are_called_as_hydra_calls_them(project: Path, tmp_path: Path) -> None:
@@ -197,7 +213,7 @@ def test_callbacks_are_called_as_hydra_calls_them(project: Path, tmp_path: Path)
     callback = "+hydra.callbacks.tell={_target_: callbacks_of_test.Tell}"
     do = f"do='assert os.path.exists(\"{told}\"); cfg.lr = 1'"
     task = script(overrides=[callback, do, f"lr='{told}'"], keys=[])
-    train(task, tmp_path / "1")
+    train(task, home(tmp_path, "1"))
     assert not told.exists()
 
 
@@ -207,4 +223,4 @@ def test_a_config_file_may_set_up_the_sweep_itself(
 ) -> None:
     with (project / "conf" / "config.yaml").open("a", encoding="utf-8") as file:
         file.write(f"hydra:\n  {group}: {{partition: big, direction: maximize, new: 1}}\n")
-    assert train(script(), tmp_path / "1", hyperparameters={"lr": 2}) == 2.0
+    assert train(script(), home(tmp_path, "1"), hyperparameters={"lr": 2}) == 2.0

@@ -15,7 +15,7 @@ from hydra.core.config_search_path import SearchPathQuery
 
 from romul_slurm.errors import ConfigError
 from romul_slurm.sweep.script import decoded, encoded
-from romul_slurm.sweep.source import Source, absolute_sources, find, load_script, relative_sources
+from romul_slurm.sweep.source import Source, absolute_sources, find, load_script
 
 DECORATED = """
 import functools
@@ -103,25 +103,37 @@ def test_what_only_a_script_run_defines_is_refused(tmp_path: Path) -> None:
         find(made.train)
 
 
+@pytest.mark.parametrize("call", ["train()", "import sys; sys.exit(other_name())"])
+def test_a_script_that_would_train_as_it_is_imported_is_refused(tmp_path: Path, call: str) -> None:
+    made = module(tmp_path, "guarded", DECORATED.format(more=""))
+    text = f"{DECORATED.format(more='')}\nif True:\n    {call}\n"
+    (tmp_path / "guarded.py").write_text(text, encoding="utf-8")
+    called = "train" if "train" in call else "other_name"
+    with pytest.raises(ConfigError, match=rf"calls {called}\(\) when workers import it: put"):
+        find(made.train.__wrapped__ if called == "train" else made._plain)
+    guard = '\ndef more():\n    train()\nif __name__ == "__main__":\n    train()\n'
+    (tmp_path / "guarded.py").write_text(DECORATED.format(more="") + guard, encoding="utf-8")
+    assert find(made.train.__wrapped__).function == "train"
+
+
 def test_a_script_is_imported_once_under_its_stem_and_not_run(tmp_path: Path) -> None:
     text = 'RUN = __name__ == "__main__"\nimport beside\n'
     (tmp_path / "my_script.py").write_text(text, encoding="utf-8")
     (tmp_path / "beside.py").write_text("import my_script\n", encoding="utf-8")
     sys.path.insert(0, str(tmp_path))
-    made, root = load_script("my_script.py")
+    made = load_script("my_script.py")
     assert not made.RUN
-    assert root == tmp_path
-    assert made.beside.my_script is made is load_script("my_script.py")[0]
+    assert made.beside.my_script is made is load_script("my_script.py")
 
 
 def test_a_script_called_like_a_known_module_does_not_replace_that(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("WORD = 1\n", encoding="utf-8")
     known = sys.modules["json"]
     sys.path.insert(0, str(tmp_path))
-    made, _ = load_script("json.py")
+    made = load_script("json.py")
     assert made.WORD == 1
     assert sys.modules["json"] is known
-    assert load_script("json.py")[0] is made
+    assert load_script("json.py") is made
 
 
 def test_a_script_that_breaks_is_imported_anew(tmp_path: Path) -> None:
@@ -137,33 +149,26 @@ def test_a_script_that_is_gone_is_missed_by_name(tmp_path: Path) -> None:
         load_script("gone_script.py")
 
 
-def test_config_directories_move_with_the_root(tmp_path: Path) -> None:
-    old, new = tmp_path / "old" / "src", tmp_path / "new" / "src"
-    search_path = create_config_search_path(str(old / "conf"))
+def test_config_directories_are_found_below_the_root_and_packages_where_they_are(
+    tmp_path: Path,
+) -> None:
+    search_path = create_config_search_path(str(tmp_path / "conf" / "1"))
     schema = SearchPathQuery("schema", None)
-    search_path.prepend("command-line", f"file://{tmp_path}/old/more", schema)
-    sources = relative_sources(search_path, old)
-    assert sources == [["main", "conf"], ["command-line", "../more"]]
-    again = absolute_sources([(a, b) for a, b in sources], new)
-    assert [
-        (e.provider, e.path) for e in again.get_path() if e.provider in ("main", "command-line")
-    ] == [
-        ("main", str(new / "conf")),
-        ("command-line", str(tmp_path / "new" / "more")),
+    search_path.prepend("command-line", f"{tmp_path}/conf/2", schema)
+    search_path.prepend("hydra.searchpath in main", "pkg://my.package.conf", schema)
+    sources = [
+        ("main", "conf/1"),
+        ("command-line", "conf/2"),
+        ("hydra.searchpath in main", "pkg://my.package.conf"),
     ]
-    assert [e.provider for e in again.get_path()] == [e.provider for e in search_path.get_path()]
-
-
-def test_config_packages_stay_as_they_are(tmp_path: Path) -> None:
-    search_path = create_config_search_path("pkg://my.package.conf")
-    sources = relative_sources(search_path, tmp_path)
-    assert sources == [["main", "pkg://my.package.conf"]]
+    assert str(absolute_sources(sources, tmp_path)) == str(search_path)
     again = absolute_sources([("main", "pkg://my.package.conf")], tmp_path)
-    assert str(again) == str(search_path)
+    assert str(again) == str(create_config_search_path("pkg://my.package.conf"))
 
 
 def test_interpolations_of_the_app_are_not_those_of_the_population() -> None:
-    overrides = ["a=${b}", "c=100%", "d=%24{e}", "f='x y'", "g=%%"]
-    assert decoded(encoded(overrides)) == overrides
-    assert not any("${" in each for each in encoded(overrides))
-    assert encoded(["f='x y'"]) == ["f='x y'"]
+    for text in ("a=${b}", "c=100%", "d=%24{e}", "f='x y'", "g=%%", "???", "???%3F"):
+        assert decoded(encoded(text)) == text
+        assert "${" not in encoded(text)
+        assert "???" not in encoded(text)
+    assert encoded("f='x y'") == "f='x y'"
