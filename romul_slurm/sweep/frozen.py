@@ -32,7 +32,8 @@ class Trial:
     """Composes what steps will compose, so that what is wrong shows before any begins.
 
     Attributes:
-        groups: the config groups in use so far, by the first part of their names.
+        used: the config groups in use so far, by the first part of their names, and the config
+            files that are in no group.
 
     Raises:
         HydraException: Hydra's own words about an override.
@@ -41,7 +42,7 @@ class Trial:
     def __init__(
         self, loader: ConfigLoader, config_name: str | None, overrides: list[str], search: Search
     ):
-        self.groups: set[str] = set()
+        self.used: set[str] = set()
         self._loader = loader
         self._config_name = config_name
         self._overrides = overrides
@@ -87,19 +88,19 @@ class Trial:
         chosen = [override(self._keys[n], v) for n, v in {**self._values, **values}.items()]
         overrides = [*for_a_step(), *self._overrides, *grid, *chosen]
         listed = self._loader.compute_defaults_list(self._config_name, overrides, RunMode.RUN)
-        self.groups |= {str(each.config_path).partition("/")[0] for each in listed.defaults}
+        self.used |= {str(each.config_path).partition("/")[0] for each in listed.defaults}
         return self._loader.load_configuration(self._config_name, overrides, RunMode.RUN)
 
 
-def copied(config: DictConfig, groups: set[str]) -> tuple[Sources, dict[str, bytes]]:
+def copied(config: DictConfig, used: set[str]) -> tuple[Sources, dict[str, bytes]]:
     """Return an app's own sources as a population has them, and the files of its conf/.
 
-    Files are copied that lie at the top of a config directory or in one of the groups. What is no
-    directory (a package that is installed, say) stays what it is.
+    Of a group in use all is copied. What is no directory (a package that is installed, say) stays
+    what it is.
 
     Args:
         config: the app's.
-        groups: the config groups in use, by the first part of their names.
+        used: the config groups in use, by the first part of their names, and config files.
     """
     everybodys = {(e.provider, e.path) for e in create_config_search_path(None).get_path()}
     sources: Sources = []
@@ -108,7 +109,7 @@ def copied(config: DictConfig, groups: set[str]) -> tuple[Sources, dict[str, byt
         url = f"{source.schema}://{source.path}"
         if source.schema == "file":
             url = f"{_FOLDER}/{number}"
-            found = _files(Path(config.hydra.runtime.cwd, source.path), groups)
+            found = _files(Path(config.hydra.runtime.cwd, source.path), used)
             files |= {f"{number}/{name}": content for name, content in found.items()}
             if not found:
                 continue
@@ -117,11 +118,12 @@ def copied(config: DictConfig, groups: set[str]) -> tuple[Sources, dict[str, byt
     return sources, files
 
 
-def _files(directory: Path, groups: set[str]) -> dict[str, bytes]:
+def _files(directory: Path, used: set[str]) -> dict[str, bytes]:
     # not all that is below: a config directory may be a whole project with its data
-    paths = {*directory.glob("*.yaml")}
-    for group in groups:
-        paths |= {*(directory / group).rglob("*.yaml")}
+    paths: set[Path] = set()
+    for name in used:
+        paths |= {directory / name, directory / f"{name}.yaml"}
+        paths |= {*(directory / name).rglob("*.y*ml")}
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(paths) if p.is_file()}
 
 

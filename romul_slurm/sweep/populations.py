@@ -76,7 +76,7 @@ class Sweep:
         trial = Trial(self.loader, name, self.overrides, self.search)
         said = [trial.said(overrides) for overrides in self.search.grid]
         trial.try_values()
-        sources, files = copied(self.config, trial.groups)
+        sources, files = copied(self.config, trial.used)
         made: dict[str, Population | RomulError] = {}
         for overrides, what in zip(self.search.grid, said, strict=True):
             population: Population | RomulError

@@ -33,6 +33,9 @@ def run(
         raise
     except RomulError as error:
         sys.exit(f"romul: {error}")
+    except KeyboardInterrupt:
+        print("romul: interrupted; the same command begins, or continues", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
         sys.exit(f"romul: {error}. Nothing is lost: mend that, then the same command continues")
 

@@ -463,3 +463,14 @@ def test_callbacks_follow_the_populations(project: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("made sgd") == 1
     assert result.stdout.count("done is told") == 1
+
+
+def test_ctrl_c_before_anything_starts_is_a_word_and_no_traceback(project: Path) -> None:
+    text = "import os, signal\nfrom romul_slurm.callbacks import Callback\n"
+    text += "class Impatient(Callback):\n"
+    text += "    def __init__(self): os.kill(os.getpid(), signal.SIGINT)\n"
+    (project / "mine.py").write_text(text, encoding="utf-8")
+    mine = "hydra.sweeper.callbacks={a: {_target_: mine.Impatient}}"
+    result = sweep(project, *SMALL, SPACE[0], mine)
+    assert result.returncode == 130
+    assert result.stderr == "romul: interrupted; the same command begins, or continues\n"

@@ -167,7 +167,10 @@ def test_steps_are_composed_of_files_as_they_were(
     assert seen.model.size == (1 if model == "small" else 9)
     assert ("block" in seen.model) == (model == "large")
     assert str(project) not in (moved / "config.yaml").read_text()
-    assert not (moved / "conf" / "1" / "data").exists()  # no step reads it
+    copied = {str(p.relative_to(moved / "conf")) for p in moved.glob("conf/*/**/*.yaml")}
+    models = {f"1/model/{each}.yaml" for each in ("small", "large", "unused")}
+    parts = {"1/part/one.yaml", "1/part/two.yaml"}
+    assert copied == {"1/config.yaml", "2/extra/e.yaml", *models, *parts}  # what steps may read
 
 
 def test_projects_that_share_a_directory_have_populations_of_their_own(
