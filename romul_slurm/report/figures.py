@@ -1,8 +1,9 @@
 """The figures of a page as plain data for plotly.js: traces, axes, a legend and a summary each.
 
 Traces about results do not hold coordinates: `rows` lists rows of the page's table of results
-(null where a line is interrupted) or names such a list, `x` and `y` name columns. Colours are
-names of the page's style sheet, which knows light and dark.
+(null where a line is interrupted) or names such a list, `y` names a column. Many results are
+`flat`: drawn as a few long paths. Colours are names of the page's style sheet, which knows light
+and dark.
 """
 
 from __future__ import annotations
@@ -98,8 +99,15 @@ def _broken(lines: Sequence[Sequence[int]]) -> list[int | None]:
 # --- results --------------------------------------------------------------------------------------
 
 
-def _grey(**more: Any) -> Trace:
-    return {"mode": "lines", "line": {"color": "faint", "width": 1}, **more}
+def _lines(rows: str, y: str, name: str, color: str = "faint") -> Trace:
+    line = {"color": color, "width": 1}
+    return {"rows": rows, "y": y, "mode": "lines", "line": line, "name": name, "flat": True}
+
+
+def _dots(y: str, name: str, largest: int = 4) -> Trace:
+    """Return all results as dots whose diameter, in pixels, grows with age."""
+    dots = {"color": "faint", "size": [3, largest]}
+    return {"rows": "all", "y": y, "mode": "markers", "marker": dots, "name": name, "flat": True}
 
 
 def _best(y: str, **more: Any) -> list[Trace]:
@@ -137,12 +145,8 @@ def _score_axis(series: Series, shown: Shown) -> tuple[dict[str, Any], str]:
 def scores(series: Series, shown: Shown) -> Figure:
     """Return all members' scores over age."""
     axis, remark = _score_axis(series, shown)
-    dots = {"size": 4, "color": "faint"}
-    traces = [
-        _grey(rows="chains", y="score", name="members"),
-        {"rows": "all", "y": "score", "mode": "markers", "marker": dots, "name": "members"},
-        *_best("score"),
-    ]
+    name = "members"
+    traces = [_lines("chains", "score", name), _dots("score", name), *_best("score")]
     summary = "No step is finished yet."
     if series.state.best is not None:
         member, age = series.state.best
@@ -151,26 +155,27 @@ def scores(series: Series, shown: Shown) -> Figure:
             f"Scores of {len(series.state.rows)} members. The best lineage went from "
             f"{short(first)} to {short(last)}, reached by member {member} at age {age}."
         )
-    return figure("scores", summary + remark, traces, {"xaxis": {"title": AGE}, "yaxis": axis})
+    layout = {"xaxis": _age_axis(shown), "yaxis": axis}
+    return figure("scores", summary + remark, traces, layout)
+
+
+def _age_axis(shown: Shown) -> dict[str, Any]:
+    oldest = max((age for _, age in shown.keys), default=1)
+    pad = max(0.3, 0.015 * oldest)
+    return {"title": AGE, "range": [1 - pad, oldest + pad], "whole": True}
 
 
 def schedules(series: Series, shown: Shown) -> list[Figure]:
     """Return one figure per hyperparameter: its values over age."""
-    oldest = max((age for _, age in shown.keys), default=1)
-    sizes = [3 + 6 * age / oldest for _, age in shown.keys]
     figures = []
     for number, h in enumerate(series.hyperparameters):
-        dots = {"size": [round(s, 1) for s in sizes], "color": "faint", "opacity": 0.75}
-        traces = [
-            {"rows": "all", "y": h.name, "mode": "markers", "marker": dots, "name": "members"},
-            *_best(h.name),
-        ]
+        traces = [_dots(h.name, "members", largest=9), *_best(h.name)]
         values = [series.values(key).get(h.name) for key in shown.lineage]
         summary = f"{h.name} on the best lineage: absent."
         if present := [v for v in values if v is not None]:
             ends = f"{short(present[0])} at first, {short(present[-1])} in the end"
             summary = f"{h.name} on the best lineage: {ends}."
-        layout = {"xaxis": {"title": AGE}, "yaxis": hyperparameter_axis(h)}
+        layout = {"xaxis": _age_axis(shown), "yaxis": hyperparameter_axis(h)}
         more = {"title": h.name, "small": True, "logit": _scale(h) == "logit"}
         figures.append(figure(f"hyperparameter-{number}", summary, traces, layout, **more))
     return figures
@@ -210,12 +215,10 @@ def _padded(ends: list[float]) -> list[float]:
 
 def genealogy(series: Series, shown: Shown) -> Figure:
     """Return who descends from whom."""
-    dots = {"size": 4, "color": "faint"}
-    thin = {"color": "sky", "width": 1}
     traces = [
-        _grey(rows="own", y="member", name="went on from itself"),
-        {"rows": "all", "y": "member", "mode": "markers", "marker": dots, "name": "results"},
-        {"rows": "copies", "y": "member", "mode": "lines", "line": thin, "name": "copied another"},
+        _lines("own", "member", "members"),
+        _dots("member", "members"),
+        _lines("copies", "member", "copied another", "sky"),
         *_best("member"),
     ]
     switches = sum(a[0] != b[0] for a, b in zip(series.lineage, series.lineage[1:], strict=False))
@@ -223,7 +226,8 @@ def genealogy(series: Series, shown: Shown) -> Figure:
     summary += "time." if switches == 1 else "times."
     members = len(series.state.rows)
     axis = {"title": "member", "range": [-0.7, members - 0.3], "whole": True}
-    layout = {"xaxis": {"title": AGE}, "yaxis": axis, "height": min(700, max(300, 28 * members))}
+    height = min(700, max(300, 28 * members))
+    layout = {"xaxis": _age_axis(shown), "yaxis": axis, "height": height}
     return figure("genealogy", summary, traces, layout)
 
 
@@ -241,46 +245,57 @@ def parallel(series: Series, shown: Shown) -> Figure:
     for quarter, name in enumerate(names):
         keys = [k for k in drawn if min(3, int(4 * height[k])) == quarter and k not in lineage]
         line = {"color": f"quarter{quarter}", "width": 1}
-        traces.append(_parallel_lines(series, keys, height, at) | {"line": line, "name": name})
+        traces.append({"name": name, "line": line, **_passing(series, keys, height, at)})
     best = [k for k in shown.lineage if k in height]
+    best = best[:: -max(1, -(-len(best) // _LINES))][::-1]
     line = {"color": "best", "width": 2}
-    traces.append(
-        _parallel_lines(series, best, height, at) | {"line": line, "name": "best lineage"}
-    )
-    labels = [h.name for h in free] + ["score"]
-    ends = [(short(h.value(0.0)), short(h.value(_top(h)))) for h in free]
+    traces.append({"name": "best lineage", "line": line, **_passing(series, best, height, at)})
+    axes = [{"name": h.name, "ticks": _ticks(h)} for h in free]
     worst, top = (short(series.row(order[i]).score) if order else "" for i in (0, -1))
-    ends.append((worst, top))
+    axes.append({"name": "score", "ticks": [(0, worst), (1, top)]})
     summary = (
         f"{len(drawn)} of {series.finished:,} results and the best lineage, a line each, from the "
         f"lowest to the highest value of each hyperparameter; the last axis orders results by "
-        f"score."
+        f"score, the best at the top."
     )
-    return figure("parallel", summary, traces, {"height": 420}, axes=[labels, ends])
+    return figure("parallel", summary, traces, {"height": 440}, axes=axes)
 
 
-def _parallel_lines(
+def _passing(
     series: Series, keys: list[Key], height: dict[Key, float], at: dict[Key, int]
 ) -> Trace:
-    x: list[int | None] = []
-    y: list[float | None] = []
-    rows: list[int | None] = []
+    """Return rows, and where each passes the axes: 0 to 1, None where it has no value."""
+    points = []
     for key in keys:
         values, point = series.values(key), series.row(key).point
-        for axis, h in enumerate(series.hyperparameters):
-            if h.name in values:
-                x.append(axis)
-                y.append(round(point[axis] / (_top(h) or 1.0), 4))
-                rows.append(at[key])
-        x += [len(point), None]
-        y += [round(height[key], 4), None]
-        rows += [at[key], None]
-    return {"mode": "lines", "at": {"x": x, "y": y}, "rows": rows}
+        there = [
+            _height(h, values[h.name], p) if h.name in values else None
+            for h, p in zip(series.hyperparameters, point, strict=True)
+        ]
+        points.append([*there, round(height[key], 4)])
+    return {"rows": [at[key] for key in keys], "points": points}
 
 
-def _top(h: Hyperparameter) -> float:
-    """Return the largest coordinate."""
-    return len(h.choices) - 1.0 if isinstance(h, Categorical) else 1.0
+def _height(h: Hyperparameter, value: Any, coordinate: float) -> float:
+    """Return where a value is between the first (0) and the last (1) of its hyperparameter."""
+    if isinstance(h, Float):
+        return round(coordinate, 4)
+    low, at, high = (h.coordinate(v) for v in (_ends(h)[0], value, _ends(h)[1]))
+    return round((at - low) / ((high - low) or 1.0), 4)
+
+
+def _ends(h: Hyperparameter) -> tuple[Any, Any]:
+    if isinstance(h, Ordered | Categorical):
+        return h.choices[0], h.choices[-1]
+    assert isinstance(h, Float | Int)
+    return h.low, h.high
+
+
+def _ticks(h: Hyperparameter) -> list[tuple[float, str]]:
+    """Return what stands at an axis of parallel coordinates, and where."""
+    values = h.choices if isinstance(h, Ordered | Categorical) else _ends(h)
+    last = max(1, len(values) - 1)
+    return [(number / last, short(value)) for number, value in enumerate(values)]
 
 
 # --- workers --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -16,6 +17,7 @@ from romul_slurm.report.text import percent, short, span
 from romul_slurm.report.thinning import Shown, thin
 from romul_slurm.table import clock
 
+_SCRIPTS = ("plotly-basic.min.js", "parallel.js", "reload.js", "page.js")
 _EVENTS = 500
 _ROWS = 200
 
@@ -48,10 +50,10 @@ def document(title: str, body: Iterable[str], data: dict[str, Any]) -> str:
 </head>
 <body>
 {"".join(body)}
+<div id="ring" hidden></div>
 <div id="tip" role="status" aria-live="polite" hidden></div>
 <script type="application/json" id="data">{_json(data)}</script>
-<script>{_asset("plotly-basic.min.js")}</script>
-<script>{_asset("page.js")}</script>
+{"".join(f"<script>{_asset(name)}</script>" for name in _SCRIPTS)}
 </body>
 </html>
 """
@@ -78,8 +80,7 @@ def _head(series: Series, shown: Shown) -> str:
     where = f"{_e(series.task)}, {_e(series.algorithm)}, seed {_e(series.config.get('seed'))}"
     title = f'<h1>{_e(series.name)}<span class="badge">{_e(series.standing)}</span></h1>'
     when = clock(series.until, "%Y-%m-%d %H:%M")
-    note = " It is written anew every minute: reload to see more." if series.running else ""
-    stand = f'<p class="soft">{where}. As of {when}.{note}</p>'
+    stand = f'<p class="soft">{where}. As of {when}.{_renewal(series)}</p>'
     best = (
         f"{_winner(series)}{_schedule(series)}"
         if series.state.best
@@ -103,6 +104,16 @@ def _head(series: Series, shown: Shown) -> str:
         f'<div class="answer">{best}</div><nav aria-label="Contents">{links}</nav>'
         f"{thinned}</header>"
     )
+
+
+def _renewal(series: Series) -> str:
+    """Return what who watches a running population can do to see more."""
+    if not series.running:
+        return ""
+    if not series.renewed:
+        return f" To see more: <code>romul report {_e(shlex.quote(str(series.root)))}</code>."
+    box = '<input type="checkbox" id="reload"> reload by itself'
+    return f' It is written anew every minute: <label class="choice">{box}</label>'
 
 
 def _anchor(name: str) -> str:
@@ -206,13 +217,11 @@ def _section(name: str, content: str) -> str:
 
 
 def _figure(figure: dict[str, Any]) -> str:
-    title = f"<h3>{_e(figure['title'])}</h3>" if "title" in figure else ""
-    name = figure["id"]
-    return (
-        f'<figure>{title}<div class="plot" id="{name}" tabindex="0" role="img" '
-        f'aria-label="{_e(figure["summary"])}"></div>'
-        f"<figcaption>{_e(figure['summary'])}</figcaption></figure>"
-    )
+    name, summary = figure["id"], _e(figure["summary"])
+    plot = f'<div class="plot" id="{name}" tabindex="0" role="img" aria-label="{summary}"></div>'
+    if "title" in figure:  # a small one
+        return f"<figure><h3>{_e(figure['title'])}</h3>{plot}</figure>"
+    return f"<figure>{plot}<figcaption>{summary}</figcaption></figure>"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -29,7 +29,7 @@ class Page:
         self.scheme(dark=dark)
         self.driver.get(path.absolute().as_uri())
         self.run("all()")
-        self.until("nodes.every(([, node]) => node.querySelector('.main-svg'))")
+        self.until("nodes.every(([, node]) => node.querySelector('svg'))")
 
     def size(self, width: int, height: int = 0) -> None:
         """Give the window a width, and by default the height that goes with it."""

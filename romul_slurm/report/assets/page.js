@@ -2,6 +2,7 @@
 // Draws the figures of the page from its JSON: colours from the style sheet, hover text as plain text.
 const page = JSON.parse(document.getElementById("data").textContent);
 const tip = document.getElementById("tip");
+const ring = document.getElementById("ring");
 const narrow = () => window.innerWidth < 700;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
@@ -27,29 +28,73 @@ function columnOf(name, hyperparameter) {
   return hyperparameter ? page.table.values[name] : page.table.columns[name];
 }
 
+function placesIn(figure, trace) {
+  // what a figure's axes take, for every row of the trace; computed once
+  const column = columnOf(trace.y, figure.small);
+  const map = figure.logit ? (p) => Math.log(p / (1 - p)) : figure.layout.yaxis.type === "category" ? plain : (v) => v;
+  return trace.known ||= {
+    x: rowsOf(trace).map((row) => (row === null ? null : page.table.columns.age[row])),
+    y: rowsOf(trace).map((row) => (row === null || column[row] === null ? null : map(column[row]))),
+  };
+}
+
 function filled(trace, figure) {
-  const { rows, tips, at, y, ...rest } = trace;
-  const made = { type: "scatter", hoverinfo: "none", connectgaps: false, ...colored(rest) };
-  delete made.legend;
-  made.showlegend = false;
+  const { rows, tips, at, y, flat, known, ...rest } = trace;
+  const made = { type: "scatter", hoverinfo: "none", connectgaps: false, ...colored(rest), showlegend: false };
   if (at) {
     made.x = at.x;
     made.y = at.y.map((v) => (typeof v === "string" ? plain(v) : v));
     if (made.text) made.text = made.text.map(plain);
-  } else {
-    const list = rowsOf(trace);
-    const column = columnOf(y, figure.small);
-    const map = figure.logit ? (p) => (p === null ? null : Math.log(p / (1 - p))) : (v) => v;
-    const category = figure.layout.yaxis.type === "category";
-    made.x = list.map((row) => (row === null ? null : page.table.columns.age[row]));
-    made.y = list.map((row) => (row === null || column[row] === null ? null
-      : category ? plain(column[row]) : map(column[row])));
-    if (made.marker && Array.isArray(made.marker.size)) {
-      made.marker = { ...made.marker, size: list.map((row) => trace.marker.size[row]) };
-      made.marker.line = { width: 0 };
-    }
+    return made;
   }
-  return made;
+  // a flat trace is there to be pointed at, and shapesOf draws it
+  if (flat) {
+    for (const key of ["marker", "line"]) delete made[key];
+    made.mode = "none";
+    if (trace.line) return { ...made, hoverinfo: "skip", x: [], y: [] };
+  }
+  return { ...made, ...placesIn(figure, trace) };
+}
+
+function shapesOf(figure) {
+  // thousands of results as some dozens of paths: each holds a stretch of ages, so that a browser
+  // paints only what is in sight; a line of no length with round ends is a dot
+  const shapes = [];
+  for (const trace of figure.traces) {
+    if (!trace.flat || trace.visible === false) continue;
+    figure.paths ||= new Map();
+    if (!figure.paths.has(trace)) figure.paths.set(trace, pathsOf(figure, trace));
+    figure.paths.get(trace).forEach((path, i) => {
+      const { color: name, width, size } = trace.marker || trace.line;
+      const line = { color: css(name), width: width || size[0] + ((size[1] - size[0]) * (i + 1)) / STRETCH_COUNT };
+      if (path) shapes.push({ type: "path", path, line, layer: "between" });
+    });
+  }
+  return shapes;
+}
+
+const STRETCH_COUNT = 12;
+
+function pathsOf(figure, trace) {
+  const { x, y: values } = placesIn(figure, trace);
+  const labels = figure.layout.yaxis.labels && figure.layout.yaxis.labels.map(plain);
+  const y = labels ? values.map((v) => (v === null ? null : labels.indexOf(v))) : values;
+  const oldest = page.table.columns.age.at(-1);
+  const paths = new Array(STRETCH_COUNT).fill("");
+  let last = null; // where the path of the stretch before ended
+  for (let i = 0; i < x.length; i++) {
+    if (y[i] === null) continue;
+    const to = `${x[i]},${y[i]}`;
+    const stretch = Math.ceil((x[i] * STRETCH_COUNT) / oldest) - 1;
+    if (trace.marker) paths[stretch] += `M${to}L${to}`;
+    else if (i && y[i - 1] !== null) {
+      paths[stretch] += last === stretch ? `L${to}` : `M${x[i - 1]},${y[i - 1]}L${to}`;
+      last = stretch;
+      continue;
+    }
+    last = null;
+  }
+  return paths;
 }
 
 function axis(spec, side) {
@@ -65,17 +110,17 @@ function axis(spec, side) {
     const pad = 0.04 * (high - low) || 0.1;
     made.range = [low - pad, high + pad];
     const decades = Math.ceil((high - low) / (side === "y" ? 6 : 5));
-    if (high - low >= 1.5) Object.assign(made, { dtick: decades, exponentformat: "power" });
-    else {
-      made.tickvals = [];
-      for (let e = Math.floor(low); e <= high; e++) for (const m of [1, 2, 5]) made.tickvals.push(m * 10 ** e);
-      made.ticktext = made.tickvals.map((v) => String(Number(v.toPrecision(3))));
-    }
+    const leads = high - low >= 1.5 ? [1] : [1, 2, 5];
+    made.tickvals = [];
+    for (let e = Math.floor(low); e <= high; e += leads.length > 1 ? 1 : decades) for (const m of leads) made.tickvals.push(m * 10 ** e);
+    made.ticktext = made.tickvals.map((v) => (v >= 0.001 && v < 100000 ? String(Number(v.toPrecision(3))) : v.toExponential().replace("+", "")));
   }
   if (labels) Object.assign(made, { categoryorder: "array", categoryarray: labels.map(plain) });
   if (whole) Object.assign(made, { tickformat: "d", nticks: 12, dtick: rest.range && rest.range[1] < 12 ? 1 : undefined });
   return made;
 }
+
+const heightOf = (figure) => figure.layout.height || (figure.small ? 280 : narrow() ? 340 : 440);
 
 function layoutOf(figure) {
   const spec = figure.layout;
@@ -84,27 +129,11 @@ function layoutOf(figure) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("ink") },
     margin: { l: 56, r: 16, t: 12, b: 44 }, hovermode: "closest", hoverdistance: 25,
     dragmode: narrow() ? false : "zoom", showlegend: false, bargap: 0.35,
-    height: spec.height || (figure.small ? 280 : narrow() ? 340 : 440),
-    xaxis: axis(spec.xaxis, "x"), yaxis: axis(spec.yaxis, "y"),
+    height: heightOf(figure),
+    xaxis: axis(spec.xaxis, "x"), yaxis: axis(spec.yaxis, "y"), shapes: shapesOf(figure),
   };
-  if (figure.axes) Object.assign(made, parallelLayout(figure.axes, made));
+  for (const [name, zoomed] of Object.entries(figure.zoom || {})) Object.assign(made[name], zoomed);
   return made;
-}
-
-function parallelLayout([names, ends], layout) {
-  const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
-  const note = (i, j) => ({
-    x: i, y: j, xref: "x", yref: "y", yshift: j ? 10 : -10, showarrow: false,
-    font: { size: 12, color: css("soft") }, text: plain(cut(ends[i][j], 9)),
-  });
-  return {
-    height: 420, margin: { l: 28, r: 28, t: 28, b: 90 },
-    xaxis: { ...layout.xaxis, range: [-0.35, names.length - 0.65], tickvals: names.map((_, i) => i),
-      ticktext: names.map((n) => plain(cut(n, 18))), showgrid: true, tickangle: narrow() || names.length > 8 ? -40 : 0,
-      ticks: "", gridcolor: css("faint"), title: { text: "" }, fixedrange: true, ticklabelstandoff: 18 },
-    yaxis: { ...layout.yaxis, visible: false, range: [-0.1, 1.08], fixedrange: true },
-    annotations: names.flatMap((_, i) => [note(i, 0), note(i, 1)]),
-  };
 }
 
 // --- what is under the pointer ---------------------------------------------------------------
@@ -147,6 +176,28 @@ function tell(lines, x, y) {
   tip.style.top = Math.max(8, top) + "px";
 }
 
+function placeOf(node, curve, point) {
+  // where in the window a point is; a figure of our own has no such place
+  const area = node.getBoundingClientRect();
+  const { xaxis, yaxis } = node._fullLayout || {};
+  if (!xaxis) return [area.left + area.width / 2, area.top + 40];
+  const { x, y } = node.data[curve];
+  return [area.left + xaxis._offset + xaxis.d2p(x[point]), area.top + yaxis._offset + yaxis.d2p(y[point])];
+}
+
+function encircle(figure, node, curve, point) {
+  // an empty trace draws nothing, not even what is under the pointer
+  ring.hidden = !rowsOf(figure.traces[curve]) || !node.data;
+  if (ring.hidden) return;
+  const [left, top] = placeOf(node, curve, point);
+  Object.assign(ring.style, { left: left + window.scrollX - 7 + "px", top: top + window.scrollY - 7 + "px" });
+}
+
+function hush() {
+  tip.hidden = true;
+  ring.hidden = true;
+}
+
 function byKeys(figure, node) {
   // the arrow keys walk along the last trace: the best lineage, or what stands for it
   let curve = figure.traces.findIndex((t) => t.rows === "best");
@@ -154,19 +205,19 @@ function byKeys(figure, node) {
   let point = -1;
   node.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (event.key === "Escape") tip.hidden = true;
+    if (event.key === "Escape") hush();
     if (!step || curve < 0) return;
     event.preventDefault();
-    const trace = node.data[curve];
-    const count = trace.x.length;
+    const trace = figure.traces[curve];
+    const count = (trace.tips || rowsOf(trace)).length;
     for (let tries = 0; tries < count; tries++) {
       point = (point + step + count) % count;
-      if (trace.x[point] !== null && linesOf(figure, curve, point)) break;
+      if (linesOf(figure, curve, point)) break;
     }
-    const area = node.getBoundingClientRect();
-    tell(linesOf(figure, curve, point), area.left + area.width / 2, area.top + 40);
+    encircle(figure, node, curve, point);
+    tell(linesOf(figure, curve, point), ...placeOf(node, curve, point));
   });
-  node.addEventListener("blur", () => { tip.hidden = true; });
+  node.addEventListener("blur", hush);
 }
 
 // --- drawing ---------------------------------------------------------------------------------
@@ -176,7 +227,7 @@ function swatch(trace) {
   return Array.isArray(given) ? given[0] : given;
 }
 
-function legend(figure, node, redraw = () => draw(figure, node)) {
+function legend(figure, node, redraw = () => near.observe(node)) {
   if (figure.small) return;
   const names = [...new Set(figure.traces.map((t) => t.name))];
   if (names.length < 2) return;
@@ -208,12 +259,13 @@ function sharedLegend() {
   legend(all, small[0][1].closest(".small"), () => {
     for (const [figure, node] of small) {
       figure.traces.forEach((trace, i) => { trace.visible = all.traces[i].visible; });
-      if (node.dataset.drawn) draw(figure, node);
+      near.observe(node);
     }
   });
 }
 
 function draw(figure, node) {
+  if (figure.axes) return drawParallel(figure, node);
   const traces = figure.traces.map((trace) => filled(trace, figure));
   return Plotly.react(node, traces, layoutOf(figure), { displayModeBar: false, responsive: true });
 }
@@ -221,30 +273,43 @@ function draw(figure, node) {
 function begin(figure, node) {
   if (node.dataset.drawn) return;
   node.dataset.drawn = "yes";
-  legend(figure, node);
   draw(figure, node);
-  node.on("plotly_hover", (event) => {
-    const point = event.points[0];
-    tell(linesOf(figure, point.curveNumber, point.pointNumber), event.event.clientX, event.event.clientY);
-  });
-  node.on("plotly_unhover", () => { tip.hidden = true; });
   byKeys(figure, node);
+  if (figure.axes) return new ResizeObserver(() => draw(figure, node)).observe(node);
+  node.on("plotly_hover", (event) => {
+    const { curveNumber, pointNumber } = event.points[0];
+    tell(linesOf(figure, curveNumber, pointNumber), event.event.clientX, event.event.clientY);
+    encircle(figure, node, curveNumber, pointNumber);
+  });
+  node.on("plotly_unhover", hush);
+  node.on("plotly_relayout", () => {
+    const of = ({ range, autorange }) => (autorange ? { autorange, range: undefined } : { range: [...range] });
+    figure.zoom = { xaxis: of(node._fullLayout.xaxis), yaxis: of(node._fullLayout.yaxis) };
+  });
 }
 
 const nodes = page.figures.map((figure) => [figure, document.getElementById(figure.id)]);
 const near = new IntersectionObserver((seen) => {
-  for (const entry of seen) if (entry.isIntersecting) {
-    near.unobserve(entry.target);
-    begin(...nodes.find(([, node]) => node === entry.target));
+  // what is out of sight waits until it is scrolled to
+  for (const { isIntersecting, target } of seen) if (isIntersecting) {
+    near.unobserve(target);
+    const [figure] = nodes.find(([, node]) => node === target);
+    if (target.dataset.drawn) draw(figure, target);
+    else begin(figure, target);
   }
 }, { rootMargin: "500px" });
-sharedLegend();
-for (const [figure, node] of nodes) {
-  node.style.minHeight = layoutOf(figure).height + "px";
-  near.observe(node);
-}
+function again() { for (const [, node] of nodes) near.observe(node); }
 function all() { for (const [figure, node] of nodes) begin(figure, node); }
-function again() { for (const [figure, node] of nodes) if (node.dataset.drawn) draw(figure, node); }
+function measure() { for (const [figure, node] of nodes) node.style.minHeight = heightOf(figure) + "px"; }
+sharedLegend();
+for (const [figure, node] of nodes) legend(figure, node);
+measure();
+staying(document.getElementById("reload"));
+again();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-matchMedia("(max-width: 699px)").addEventListener("change", again);
+matchMedia("(max-width: 699px)").addEventListener("change", () => {
+  for (const [figure] of nodes) delete figure.zoom;
+  measure();
+  again();
+});
 window.addEventListener("beforeprint", all);
