@@ -19,7 +19,7 @@ pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
 from tests.report.browser import Page, browser
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
-TRACES = {"scores": 4, "genealogy": 5, "parallel": 5, "timeline": 3, "cost": 1}
+TRACES = {"scores": 4, "genealogy": 5, "timeline": 3, "cost": 1}
 """Figure -> traces; the timeline's: training, lost, starting."""
 
 
@@ -38,8 +38,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def traces(page: Page) -> dict[str, int]:
-    script = "return nodes.map(([figure, node]) => [figure.id, node.data.length])"
-    return dict(page.run(script))
+    plots = "nodes.filter(([, node]) => node.data)"
+    return dict(page.run(f"return {plots}.map(([figure, node]) => [figure.id, node.data.length])"))
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -75,7 +75,7 @@ def test_labels_do_not_overlap(page: Page, report: Path, width: int) -> None:
         const found = [];
         for (const [figure, node] of nodes) {
             const labels = [...node.querySelectorAll(
-                '.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .annotation-text')];
+                '.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .wide text')];
             const boxes = labels.map(e => [e.textContent, e.getBoundingClientRect()]);
             const rotated = e => e.getAttribute('transform') &&
                 /rotate\\(-?[1-9]/.test(e.getAttribute('transform'));
