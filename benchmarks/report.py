@@ -51,7 +51,9 @@ BRUSH = """
     document.querySelector('.zone').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}))
 """
 ZOOM = "Plotly.relayout('FIGURE', {'xaxis.range': [1, 60 + TURN]})"
-LEGEND = "document.getElementById('FIGURE').closest('section').querySelector('.legend button').click()"
+LEGEND = (
+    "document.getElementById('FIGURE').closest('section').querySelector('.legend button').click()"
+)
 ACTIONS = {
     "nothing": ("scores", ""),
     "hover, scores": ("scores", HOVER),

@@ -135,7 +135,8 @@ def _ends(groups: dict[str, list[Series]], first: Series) -> Figure:
         "yaxis": {"title": "", "type": "category", "labels": names},
         "height": 110 + 44 * len(groups),
     }
-    return figure("ends", "Each dot is the best score of one population.", traces, layout)
+    summary = "Each dot is the best score of one population."
+    return figure("ends", summary, traces, layout, legend=False)  # its axis names them
 
 
 def _cycle(count: int) -> list[str]:

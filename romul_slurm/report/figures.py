@@ -17,6 +17,7 @@ from romul_slurm.report.data import Key, Series
 from romul_slurm.report.text import finite, percent, short, span
 from romul_slurm.report.thinning import Shown, chains, coarse, lanes, parents
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
+from romul_slurm.state import Row
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]
@@ -99,14 +100,15 @@ def _broken(lines: Sequence[Sequence[int]]) -> list[int | None]:
 # --- results --------------------------------------------------------------------------------------
 
 
-def _lines(rows: str, y: str, name: str, color: str = "faint") -> Trace:
-    line = {"color": color, "width": 1}
+def _lines(rows: str, y: str, name: str, color: str = "faint", width: float = 1.0) -> Trace:
+    line = {"color": color, "width": width}
     return {"rows": rows, "y": y, "mode": "lines", "line": line, "name": name, "flat": True}
 
 
-def _dots(y: str, name: str, largest: int = 4) -> Trace:
-    """Return all results as dots whose diameter, in pixels, grows with age."""
-    dots = {"color": "faint", "size": [3, largest]}
+def _dots(y: str, name: str, shown: Shown, largest: float) -> Trace:
+    """Return all results as dots whose diameter, in pixels, grows with age; many are smaller."""
+    size = max(3.5, largest * min(1.0, (600 / max(1, len(shown.keys))) ** 0.5))
+    dots = {"color": "faint", "size": [max(2.0, round(size / 3, 1)), round(size, 1)]}
     return {"rows": "all", "y": y, "mode": "markers", "marker": dots, "name": name, "flat": True}
 
 
@@ -146,8 +148,10 @@ def scores(series: Series, shown: Shown) -> Figure:
     """Return all members' scores over age."""
     axis, remark = _score_axis(series, shown)
     name = "members"
-    traces = [_lines("chains", "score", name), _dots("score", name), *_best("score")]
-    summary = "No step is finished yet."
+    traces = [_lines("chains", "score", name), _dots("score", name, shown, 6), *_best("score")]
+    summary = "No step has a score yet."
+    if missing := sum(not _scored(row) for rows in series.state.rows for row in rows):
+        remark += f" {missing:,} results have no finite score."
     if series.state.best is not None:
         member, age = series.state.best
         first, last = (series.row(series.lineage[i]).score for i in (0, -1))
@@ -157,6 +161,10 @@ def scores(series: Series, shown: Shown) -> Figure:
         )
     layout = {"xaxis": _age_axis(shown), "yaxis": axis}
     return figure("scores", summary + remark, traces, layout)
+
+
+def _scored(row: Row) -> bool:
+    return finite(row.score) is not None
 
 
 def _age_axis(shown: Shown) -> dict[str, Any]:
@@ -169,13 +177,15 @@ def schedules(series: Series, shown: Shown) -> list[Figure]:
     """Return one figure per hyperparameter: its values over age."""
     figures = []
     for number, h in enumerate(series.hyperparameters):
-        traces = [_dots(h.name, "members", largest=9), *_best(h.name)]
+        traces = [_dots(h.name, "members", shown, 9), *_best(h.name)]
         values = [series.values(key).get(h.name) for key in shown.lineage]
         summary = f"{h.name} on the best lineage: absent."
         if present := [v for v in values if v is not None]:
             ends = f"{short(present[0])} at first, {short(present[-1])} in the end"
             summary = f"{h.name} on the best lineage: {ends}."
-        layout = {"xaxis": _age_axis(shown), "yaxis": hyperparameter_axis(h)}
+        scale = {"linear": "value", "choices": "choice"}.get(_scale(h), f"{_scale(h)} scale")
+        axis = hyperparameter_axis(h) | {"title": scale}  # its name stands above the figure
+        layout = {"xaxis": _age_axis(shown), "yaxis": axis}
         more = {"title": h.name, "small": True, "logit": _scale(h) == "logit"}
         figures.append(figure(f"hyperparameter-{number}", summary, traces, layout, **more))
     return figures
@@ -215,10 +225,11 @@ def _padded(ends: list[float]) -> list[float]:
 
 def genealogy(series: Series, shown: Shown) -> Figure:
     """Return who descends from whom."""
+    copies = sum(series.row(k).parent not in (None, k[0]) for k in shown.keys if k[1] > 1)
     traces = [
         _lines("own", "member", "members"),
-        _dots("member", "members"),
-        _lines("copies", "member", "copied another", "sky"),
+        _lines("copies", "member", "copied another", "sky", 1.0 if copies < 300 else 0.5),
+        _dots("member", "members", shown, 5),
         *_best("member"),
     ]
     switches = sum(a[0] != b[0] for a, b in zip(series.lineage, series.lineage[1:], strict=False))
@@ -248,8 +259,9 @@ def parallel(series: Series, shown: Shown) -> Figure:
         traces.append({"name": name, "line": line, **_passing(series, keys, height, at)})
     best = [k for k in shown.lineage if k in height]
     best = best[:: -max(1, -(-len(best) // _LINES))][::-1]
-    line = {"color": "best", "width": 2}
-    traces.append({"name": "best lineage", "line": line, **_passing(series, best, height, at)})
+    for name, keys, width in (("best lineage", best[:-1], 1.2), ("best result", best[-1:], 3.5)):
+        line = {"color": "best", "width": width}
+        traces.append({"name": name, "line": line, **_passing(series, keys, height, at)})
     axes = [{"name": h.name, "ticks": _ticks(h)} for h in free]
     worst, top = (short(series.row(order[i]).score) if order else "" for i in (0, -1))
     axes.append({"name": "score", "ticks": [(0, worst), (1, top)]})
@@ -258,7 +270,7 @@ def parallel(series: Series, shown: Shown) -> Figure:
         f"lowest to the highest value of each hyperparameter; the last axis orders results by "
         f"score, the best at the top."
     )
-    return figure("parallel", summary, traces, {"height": 440}, axes=axes)
+    return figure("parallel", summary, traces, {"height": 470}, axes=axes)
 
 
 def _passing(

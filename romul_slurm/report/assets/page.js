@@ -228,7 +228,7 @@ function swatch(trace) {
 }
 
 function legend(figure, node, redraw = () => near.observe(node)) {
-  if (figure.small) return;
+  if (figure.small || figure.legend === false) return;
   const names = [...new Set(figure.traces.map((t) => t.name))];
   if (names.length < 2) return;
   const box = document.createElement("div");

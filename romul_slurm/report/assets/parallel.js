@@ -13,9 +13,10 @@ function svg(name, attributes = {}, ...children) {
   return made;
 }
 
-function shorter(text, width) {
+function shorter(text, width, end = false) {
   const most = Math.max(3, Math.floor(width / 7));
-  return text.length > most ? text.slice(0, most - 1) + "…" : text;
+  if (text.length <= most) return text;
+  return end ? "…" + text.slice(1 - most) : text.slice(0, most - 1) + "…";
 }
 
 function linesOfResults(figure) {
@@ -29,7 +30,8 @@ function placesOf(figure, node) {
   const count = figure.axes.length;
   const width = Math.max(node.clientWidth, 46 * count);
   const slanted = width / count < 90;
-  const [left, right, top, bottom] = [slanted ? 26 : 52, 52, slanted ? 116 : 52, 46];
+  const absent = linesOfResults(figure).some((line) => line.at.includes(ABSENT));
+  const [left, right, top, bottom] = [slanted ? 26 : 52, 52, slanted ? 136 : 52, absent ? 66 : 28];
   const [gap, tall] = [(width - left - right) / Math.max(1, count - 1), figure.layout.height - top - bottom];
   return {
     width, slanted, gap, top, tall,
@@ -51,7 +53,7 @@ function drawParallel(figure, node) {
   figure.brushes ||= figure.axes.map(() => null);
   const places = placesOf(figure, node);
   const paths = figure.traces.map((trace) => ["faded", "kept"].map((className) => svg("path",
-    { class: className, style: `stroke: var(--${trace.line.color}); stroke-width: ${trace.line.width}` })));
+    { class: className, "data-name": trace.name, style: `stroke: var(--${trace.line.color}); stroke-width: ${trace.line.width}` })));
   const pointed = svg("path", { class: "pointed" });
   const axes = figure.axes.map((axis, i) => axisOf(axis, i, figure, places));
   const drawing = svg("svg", { width: places.width, height: figure.layout.height }, ...paths.flat(), pointed,
@@ -99,11 +101,11 @@ function axisOf(axis, i, figure, places) {
   const ticks = axis.ticks.concat(absent ? [[ABSENT, "absent"]] : []);
   const crowded = places.gap < 90 || axis.ticks.length > 8;
   for (const [v, text] of ticks) {
-    const end = v === 1 ? -8 : v === 0 ? 17 : null;
-    if (end === null && v !== ABSENT && crowded) continue;
-    const at = end === null && v !== ABSENT ? { x: x + 6, y: places.y(v) + 4 }
-      : { x, y: v === ABSENT ? places.y(v) + 17 : places.y(v) + end, "text-anchor": "middle" };
-    group.append(svg("text", at, shorter(text, places.gap - 6)));
+    const beside = v > (absent ? -0.01 : 0) && v < 1; // the others are above and below the axis
+    if (beside && crowded && v > 0) continue;
+    const at = beside ? { x: x + 6, y: places.y(v) + (v === 0 ? 14 : 4) }
+      : { x, y: places.y(v) + (v === 1 ? -8 : 17), "text-anchor": "middle" };
+    group.append(svg("text", at, shorter(text, places.gap)));
   }
   group.append(mark, zone);
   const refresh = () => {
@@ -123,7 +125,7 @@ function axisOf(axis, i, figure, places) {
 function nameOf(name, x, places) {
   const [y, title] = [places.top - 30, svg("title", {}, name)];
   const slant = places.slanted ? { transform: `rotate(-40 ${x} ${y})` } : { "text-anchor": "middle" };
-  return svg("text", { class: "name", x, y, ...slant }, shorter(name, places.slanted ? 120 : places.gap - 8), title);
+  return svg("text", { class: "name", x, y, ...slant }, shorter(name, places.slanted ? 140 : places.gap - 8, true), title);
 }
 
 function brushing(zone, i, figure, places, drawing, refresh) {
