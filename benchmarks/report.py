@@ -24,7 +24,8 @@ REPEATS = 7
 PAINTED = """
     const done = arguments[arguments.length - 1], began = performance.now();
     {action};
-    const frames = (n) => n ? requestAnimationFrame(() => frames(n - 1)) : done(performance.now() - began);
+    const frames = (n) => n ? requestAnimationFrame(() => frames(n - 1))
+        : done(performance.now() - began);
     frames(3);
 """
 """Milliseconds from an action to the frame after the one that shows it: 3 frames at the least."""

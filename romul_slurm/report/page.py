@@ -93,11 +93,10 @@ def _head(series: Series, shown: Shown, sections: Iterable[str]) -> str:
 def _nothing(series: Series) -> str:
     """Return what there is to say before anything has won."""
     there = [life for life in series.activity.lives.values() if life.left is None]
-    workers = (
-        f"{len(there)} workers, {sum(life.joined is not None for life in there)} of them at work"
-    )
+    joined = sum(life.joined is not None for life in there)
+    workers = {"workers": f"{joined} of {len(there)} at work"} if there and series.running else {}
     what = "No step has a score yet." if series.finished else "No step is finished yet."
-    return f"<div><p>{what}</p>{_tiles(series, {'workers': workers} if there else {})}</div>"
+    return f"<div><p>{what}</p>{_tiles(series, workers)}</div>"
 
 
 def _renewal(series: Series) -> str:

@@ -238,6 +238,7 @@ function legend(figure, node, redraw = () => near.observe(node)) {
     const button = document.createElement("button");
     const mark = document.createElement("i");
     mark.style.background = `var(--${swatch(figure.traces[of[0]])})`;
+    if (figure.axes) mark.style.height = 1.6 * figure.traces[of[0]].line.width + "px";
     button.append(mark, name);
     button.setAttribute("aria-pressed", "true");
     button.addEventListener("click", () => {

@@ -19,6 +19,14 @@ function shorter(text, width, end = false) {
   return end ? "…" + text.slice(1 - most) : text.slice(0, most - 1) + "…";
 }
 
+function brief(text, width) {
+  // a number loses digits before it loses its end
+  const number = Number(text);
+  const ways = text === "" || Number.isNaN(number) ? [text]
+    : [text, String(Number(number.toPrecision(2))), number.toExponential(0)];
+  return ways.find((way) => way.length * 7 <= width) || shorter(text, width);
+}
+
 function linesOfResults(figure) {
   // every result that is drawn: its row of the table, and where it passes each axis
   return figure.traces.flatMap((trace) => (trace.visible === false ? [] : trace.rows.map((row, i) => (
@@ -105,7 +113,7 @@ function axisOf(axis, i, figure, places) {
     if (beside && crowded && v > 0) continue;
     const at = beside ? { x: x + 6, y: places.y(v) + (v === 0 ? 14 : 4) }
       : { x, y: places.y(v) + (v === 1 ? -8 : 17), "text-anchor": "middle" };
-    group.append(svg("text", at, shorter(text, places.gap)));
+    group.append(svg("text", at, brief(text, places.gap)));
   }
   group.append(mark, zone);
   const refresh = () => {

@@ -18,16 +18,23 @@ function remember(more) {
   } catch { /* as above */ }
 }
 
+let touched = Date.now();
+
+function due(now) {
+  const box = document.getElementById("reload");
+  return box !== null && box.checked && now - touched >= IDLE_MS;
+}
+
 function staying(box) {
   if (!box) return; // the population is not running
   const { reload, figures } = remembered();
   box.checked = Boolean(reload);
-  for (const [figure, node] of nodes) restore(figure, (figures || {})[figure.id] || {}, node);
-  let touched = Date.now();
-  const touch = () => { touched = Date.now(); };
-  for (const kind of ["pointermove", "pointerdown", "wheel", "keydown"]) addEventListener(kind, touch, { passive: true });
   box.addEventListener("change", () => remember({ reload: box.checked }));
-  setInterval(() => { if (box.checked && Date.now() - touched > IDLE_MS) renew(); }, IDLE_MS);
+  for (const [figure, node] of nodes) restore(figure, (figures || {})[figure.id] || {}, node);
+  for (const kind of ["pointermove", "pointerdown", "wheel", "keydown"]) {
+    addEventListener(kind, () => { touched = Date.now(); }, { passive: true });
+  }
+  setInterval(() => { if (due(Date.now())) renew(); }, IDLE_MS / 6);
 }
 
 function renew() {
