@@ -100,12 +100,12 @@ function drawParallel(figure, node) {
 
 function axisOf(axis, i, figure, places) {
   const [x, top, low] = [places.x(i), places.y(1), places.y(0)];
+  const absent = figure.traces.some((trace) => trace.points.some((point) => point[i] === null));
   const mark = svg("rect", { class: "brush", x: x - 7, width: 14, visibility: "hidden" });
   const wide = Math.min(40, places.gap * 0.7);
-  const zone = svg("rect", { class: "zone", x: x - wide / 2, width: wide, y: top - 8, height: places.y(ABSENT) - top + 12,
+  const zone = svg("rect", { class: "zone", x: x - wide / 2, width: wide, y: top - 8, height: places.y(absent ? ABSENT : 0) - top + 16,
     tabindex: 0, role: "slider", "aria-label": axis.name, "aria-valuemin": 0, "aria-valuemax": 4, "data-axis": i });
   const group = svg("g", {}, svg("line", { x1: x, x2: x, y1: top, y2: low, class: "axis" }), nameOf(axis.name, x, places));
-  const absent = figure.traces.some((trace) => trace.points.some((point) => point[i] === null));
   const ticks = axis.ticks.concat(absent ? [[ABSENT, "absent"]] : []);
   const crowded = places.gap < 90 || axis.ticks.length > 8;
   for (const [v, text] of ticks) {
