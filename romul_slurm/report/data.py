@@ -76,9 +76,7 @@ class Series:
     @property
     def renewed(self) -> bool:
         """Whether the population itself keeps its page up to date."""
-        return any(
-            "report" in str(c.get("_target_")) for c in self.config.get("callbacks", {}).values()
-        )
+        return bool(self.config.get("report"))
 
     @property
     def hyperparameters(self) -> tuple[Hyperparameter, ...]:

@@ -14,11 +14,13 @@ from romul_slurm.report import figures
 from romul_slurm.report.accounting import PARTS
 from romul_slurm.report.activity import Event
 from romul_slurm.report.data import Series
+from romul_slurm.report.parallel import parallel
 from romul_slurm.report.text import percent, short, span
 from romul_slurm.report.thinning import Shown, thin
 from romul_slurm.table import clock
 
 _SCRIPTS = ("plotly-basic.min.js", "parallel.js", "reload.js", "page.js")
+_HINT = "Drag over a figure to zoom in, double click to see all of it again."
 _EVENTS = 500
 _ROWS = 200
 
@@ -200,13 +202,12 @@ def _sections(
         return _figure(figure)
 
     if shown.keys:
-        yield (
-            "scores",
-            show(figures.scores(series, shown)) + _details("Scores by age", *_by_age(series)),
-        )
+        hint = f'<p class="soft hint">{_HINT}</p>'
+        by_age = _details("Scores by age", *_by_age(series))
+        yield "scores", show(figures.scores(series, shown)) + hint + by_age
         yield "hyperparameters", _hyperparameters(series, shown, show)
         yield "genealogy", show(figures.genealogy(series, shown))
-        yield "parallel coordinates", show(figures.parallel(series, shown))
+        yield "parallel coordinates", show(parallel(series, shown))
     if series.cost.allocated_s:
         yield "workers", show(figures.timeline(series)) + _details("Workers", *_workers(series))
         heads = ("into", "seconds", "share", "which is")

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
+from romul_slurm.records import Stopped
 from romul_slurm.report.data import read_series
 from romul_slurm.report.page import page as page_of
 from romul_slurm.report.write import write_report
 from tests.report import packages
-from tests.report.populations import ALL_KINDS, grown
+from tests.report.populations import ALL_KINDS, BEGAN, LR, create, grown, hired
 
 pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
 
 from tests.report.browser import Page, browser
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
-KEPT_UP = {"report": {"_target_": "romul_slurm.report.refresh.Report"}}
 TRACES = {"scores": 4, "genealogy": 5, "timeline": 3, "cost": 1}
 """Figure -> traces; the timeline's: training, lost, starting."""
 
@@ -70,6 +70,37 @@ def test_nothing_is_wider_than_the_window_or_too_small_to_read(
     )
     small = [text for size, text in sizes if size < 12 and not re.fullmatch("\u2212?[0-9]", text)]
     assert not small  # but for exponents
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty hyperparameters with long names."""
+    names = [f"optimizer.parameter_groups.{i}.learning_rate_multiplier" for i in range(30)]
+    return write_report(
+        [grown(tmp_path_factory.mktemp("wide") / "run", space=dict.fromkeys(names, LR))]
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_many_hyperparameters_with_long_names_fit_too(page: Page, wide: Path, width: int) -> None:
+    page.open(wide, width=width)
+    assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    ends = "[...document.querySelectorAll('.wide .name')].map(e => e.firstChild.data.slice(-4))"
+    assert set(page.run(f"return {ends}")) == {"lier", "core"}  # the end tells them apart
+    assert not page.errors()
+
+
+def test_before_anything_won_the_page_says_what_there_is(page: Page, tmp_path: Path) -> None:
+    journal = create(tmp_path / "began", ALL_KINDS, members=4, steps=5)
+    journal.append(
+        [*hired(["1.1.0", "1.1.1"]), Stopped(BEGAN + 9, "failed", "no <good> came of it")]
+    )
+    page.open(write_report([tmp_path / "began"]))
+    said = page.run("return document.querySelector('header').innerText")
+    assert "It failed: no <good> came of it" in said
+    assert "No step is finished yet." in said and "0 of 20" in said
+    assert set(page.run("return nodes.map(([figure]) => figure.id)")) == {"timeline", "cost"}
+    assert not page.errors()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -307,12 +338,24 @@ def test_a_line_tells_of_its_result_and_the_legend_hides_it(page: Page, report: 
     page.until("!document.querySelector('.kept[data-name=\"best result\"]').getAttribute('d')")
 
 
+def test_a_page_is_printed_light_and_whole(page: Page, report: Path) -> None:
+    page.open(report, dark=True)
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    inks = page.run("return nodes.filter(([, n]) => n.data).map(([, n]) => n.layout.font.color)")
+    assert {luminance(ink) < 0.1 for ink in inks} == {True}
+    page.run("dispatchEvent(new Event('afterprint'))")
+    page.run("window.scrollTo(0, 0)")
+    page.until(
+        "nodes[0][1].layout.font.color !== arguments[0]".replace("arguments[0]", repr(inks[0]))
+    )
+
+
 # --- while it runs ---
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = grown(tmp_path_factory.mktemp("running") / "run", callbacks=KEPT_UP)
+    root = grown(tmp_path_factory.mktemp("running") / "run", report=True)
     made = root / "report.html"
     made.write_text(page_of(replace(read_series(root), running=True)), "utf-8")
     return made

@@ -313,4 +313,12 @@ matchMedia("(max-width: 699px)").addEventListener("change", () => {
   measure();
   again();
 });
-window.addEventListener("beforeprint", all);
+function printing(begins) {
+  // paper is light, and holds all figures
+  document.documentElement.classList.toggle("printed", begins);
+  if (!begins) return again();
+  all();
+  for (const [figure, node] of nodes) draw(figure, node);
+}
+addEventListener("beforeprint", () => printing(true));
+addEventListener("afterprint", () => printing(false));
