@@ -61,6 +61,7 @@ ACTIONS = {
     "zoom, scores": ("scores", ZOOM),
     "zoom, genealogy": ("genealogy", ZOOM),
     "zoom, a hyperparameter": ("hyperparameter-0", ZOOM),
+    "legend, workers": ("timeline", LEGEND),
     "legend, scores": ("scores", LEGEND),
     "legend, genealogy": ("genealogy", LEGEND),
     "legend, hyperparameters": ("hyperparameter-0", LEGEND),

@@ -479,3 +479,10 @@ def test_a_large_population_is_thinned_and_says_so(page: Page, tmp_path: Path) -
     ages = [data["table"]["columns"]["age"][row] for row in lists["best"]]
     assert ages == list(range(1, ages[-1] + 1))  # the best lineage is whole
     assert made.stat().st_size < 10e6
+    pieces, drawn = page.run("""
+        const [figure, node] = nodes.find(([f]) => f.id === 'timeline');
+        const spans = figure.traces.filter(isFlat).map(t => t.at.x.filter(x => x === null).length);
+        const paths = node.layout.shapes.map(shape => shape.path).join('');
+        return [spans.reduce((a, b) => a + b), paths.split('M').length - 1];
+    """)
+    assert pieces == drawn > 1000  # however short they are

@@ -38,22 +38,23 @@ function placesIn(figure, trace) {
   };
 }
 
+// so many pieces that plotly.js, which makes an element of each, would be slow, or leave short ones out
+const isFlat = (trace) => trace.flat || (trace.at && trace.mode === "lines" && trace.at.x.includes(null));
+
 function filled(trace, figure) {
   const { rows, tips, at, y, flat, known, ...rest } = trace;
   const made = { type: "scatter", hoverinfo: "none", connectgaps: false, ...colored(rest), showlegend: false };
-  if (at) {
-    made.x = at.x;
-    made.y = at.y.map((v) => (typeof v === "string" ? plain(v) : v));
-    if (made.text) made.text = made.text.map(plain);
-    return made;
-  }
-  // a flat trace is there to be pointed at, and shapesOf draws it
-  if (flat) {
+  if (isFlat(trace)) {
+    // it is there to be pointed at; shapesOf draws it
     for (const key of ["marker", "line"]) delete made[key];
     made.mode = "none";
-    if (trace.line) return { ...made, hoverinfo: "skip", x: [], y: [] };
+    if (rows && trace.line) return { ...made, hoverinfo: "skip", x: [], y: [] };
   }
-  return { ...made, ...placesIn(figure, trace) };
+  if (!at) return { ...made, ...placesIn(figure, trace) };
+  made.x = at.x;
+  made.y = at.y.map((v) => (typeof v === "string" ? plain(v) : v));
+  if (made.text) made.text = made.text.map(plain);
+  return made;
 }
 
 function shapesOf(figure) {
@@ -61,7 +62,7 @@ function shapesOf(figure) {
   // paints only what is in sight; a line of no length with round ends is a dot
   const shapes = [];
   for (const trace of figure.traces) {
-    if (!trace.flat || trace.visible === false) continue;
+    if (!isFlat(trace) || trace.visible === false) continue;
     figure.paths ||= new Map();
     if (!figure.paths.has(trace)) figure.paths.set(trace, pathsOf(figure, trace));
     figure.paths.get(trace).forEach((path, i) => {
@@ -75,7 +76,20 @@ function shapesOf(figure) {
 
 const STRETCH_COUNT = 12;
 
+function piecesOf({ x, y }) {
+  // neighbours in turn into two paths, so that they are seen apart, unless there are too many
+  const paths = ["", ""];
+  let count = 0;
+  const seen = x.length < 1000 ? 2 : 1;
+  x.forEach((v, i) => {
+    if (v === null) count++;
+    else paths[count % seen] += `${i === 0 || x[i - 1] === null ? "M" : "L"}${v},${y[i]}`;
+  });
+  return paths;
+}
+
 function pathsOf(figure, trace) {
+  if (trace.at) return piecesOf(trace.at);
   const { x, y: values } = placesIn(figure, trace);
   const labels = figure.layout.yaxis.labels && figure.layout.yaxis.labels.map(plain);
   const y = labels ? values.map((v) => (v === null ? null : labels.indexOf(v))) : values;
@@ -209,10 +223,11 @@ function byKeys(figure, node) {
     if (!step || curve < 0) return;
     event.preventDefault();
     const trace = figure.traces[curve];
-    const count = (trace.tips || rowsOf(trace)).length;
+    const [count, before] = [(trace.tips || rowsOf(trace)).length, linesOf(figure, curve, point)];
     for (let tries = 0; tries < count; tries++) {
       point = (point + step + count) % count;
-      if (linesOf(figure, curve, point)) break;
+      const lines = linesOf(figure, curve, point);
+      if (lines && String(lines) !== String(before)) break;
     }
     encircle(figure, node, curve, point);
     tell(linesOf(figure, curve, point), ...placeOf(node, curve, point));
