@@ -232,6 +232,18 @@ def test_colours_and_legend_leave_what_was_zoomed(page: Page, report: Path) -> N
     assert page.run("return nodes[0][1].layout.xaxis.range") == [2, 5]
 
 
+def test_a_log_axis_that_was_zoomed_has_ticks_still(page: Page, report: Path) -> None:
+    page.open(report)
+    index = sorted(ALL_KINDS).index("lr")
+    texts = f"document.querySelectorAll('#hyperparameter-{index} .ytick text')"
+    ticks = f"[...{texts}].map(e => e.textContent)"
+    assert page.run(f"return {ticks}") == ["1e-4", "0.001", "0.01", "0.1", "1"]
+    page.run(f"Plotly.relayout('hyperparameter-{index}', {{'yaxis.range': [-1.3, -1]}})")
+    page.until(f"String({ticks}) === '0.06,0.07,0.08,0.09,0.1'")
+    page.run(f"Plotly.relayout('hyperparameter-{index}', {{'yaxis.autorange': true}})")
+    page.until(f"{ticks}.includes('0.001')")
+
+
 # --- parallel coordinates ---
 
 

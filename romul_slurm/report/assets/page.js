@@ -111,7 +111,7 @@ function pathsOf(figure, trace) {
   return paths;
 }
 
-function axis(spec, side) {
+function axis(spec, zoom) {
   const { title, log, labels, whole, room, ...rest } = spec || {};
   const made = {
     gridcolor: css("grid"), linecolor: css("faint"), zeroline: false, automargin: true,
@@ -123,31 +123,42 @@ function axis(spec, side) {
     const [low, high] = log.map(Math.log10);
     const pad = 0.04 * (high - low) || 0.1;
     made.range = [low - pad, high + pad];
-    const decades = Math.ceil((high - low) / (side === "y" ? 6 : 5));
-    const leads = high - low >= 1.5 ? [1] : [1, 2, 5];
-    made.tickvals = [];
-    for (let e = Math.floor(low); e <= high; e += leads.length > 1 ? 1 : decades) for (const m of leads) made.tickvals.push(m * 10 ** e);
-    made.ticktext = made.tickvals.map((v) => (v >= 0.001 && v < 100000 ? String(Number(v.toPrecision(3))) : v.toExponential().replace("+", "")));
   }
+  Object.assign(made, zoom);
   if (labels) Object.assign(made, { categoryorder: "array", categoryarray: labels.map(plain) });
-  if (whole) Object.assign(made, { tickformat: "d", nticks: 12, dtick: rest.range && rest.range[1] < 12 ? 1 : undefined });
+  if (log && made.range) Object.assign(made, logTicks(...made.range));
+  if (whole && made.range) Object.assign(made, { tickformat: "d", nticks: 12, dtick: made.range[1] - made.range[0] < 12 ? 1 : undefined });
   return made;
+}
+
+function logTicks(low, high) {
+  // plotly.js would set digits without their power of ten
+  const tickvals = [];
+  if (high - low < 0.6) {
+    const [begin, end] = [10 ** low, 10 ** high];
+    const power = 10 ** Math.floor(Math.log10((end - begin) / 5));
+    const step = power * [1, 2, 5, 10].find((m) => m * power >= (end - begin) / 5);
+    for (let n = Math.ceil(begin / step); n * step <= end; n++) tickvals.push(n * step);
+  } else {
+    const [leads, decades] = high - low >= 1.6 ? [[1], Math.ceil((high - low) / 6.5)] : [[1, 2, 5], 1];
+    for (let e = Math.floor(low); e <= high; e += decades) for (const m of leads) tickvals.push(m * 10 ** e);
+  }
+  const exact = tickvals.map((v) => Number(v.toPrecision(4)));
+  return { tickvals, ticktext: exact.map((v) => (v >= 0.001 && v < 100000 ? String(v) : v.toExponential().replace("+", ""))) };
 }
 
 const heightOf = (figure) => figure.layout.height || (figure.small ? 280 : narrow() ? 340 : 440);
 
 function layoutOf(figure) {
-  const spec = figure.layout;
-  const made = {
+  const { layout: spec, zoom = {} } = figure;
+  return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("ink") },
     margin: { l: 56, r: 16, t: 12, b: 44 }, hovermode: "closest", hoverdistance: 25,
     dragmode: narrow() ? false : "zoom", showlegend: false, bargap: 0.35,
     height: heightOf(figure),
-    xaxis: axis(spec.xaxis, "x"), yaxis: axis(spec.yaxis, "y"), shapes: shapesOf(figure),
+    xaxis: axis(spec.xaxis, zoom.xaxis), yaxis: axis(spec.yaxis, zoom.yaxis), shapes: shapesOf(figure),
   };
-  for (const [name, zoomed] of Object.entries(figure.zoom || {})) Object.assign(made[name], zoomed);
-  return made;
 }
 
 // --- what is under the pointer ---------------------------------------------------------------
@@ -201,7 +212,9 @@ function placeOf(node, curve, point) {
 
 function encircle(figure, node, curve, point) {
   // an empty trace draws nothing, not even what is under the pointer
-  ring.hidden = !rowsOf(figure.traces[curve]) || !node.data;
+  const rows = rowsOf(figure.traces[curve]);
+  if (figure.mark) figure.mark(rows[point]);
+  ring.hidden = !rows || !node.data;
   if (ring.hidden) return;
   const [left, top] = placeOf(node, curve, point);
   Object.assign(ring.style, { left: left + window.scrollX - 7 + "px", top: top + window.scrollY - 7 + "px" });
@@ -213,9 +226,9 @@ function hush() {
 }
 
 function byKeys(figure, node) {
-  // the arrow keys walk along the last trace: the best lineage, or what stands for it
+  // the arrow keys walk along the best lineage, or what stands for it
   let curve = figure.traces.findIndex((t) => t.rows === "best");
-  if (curve < 0) curve = figure.traces.length - 1;
+  if (curve < 0) curve = figure.traces.findLastIndex((t) => (t.tips || rowsOf(t)).length > 1);
   let point = -1;
   node.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -232,7 +245,7 @@ function byKeys(figure, node) {
     encircle(figure, node, curve, point);
     tell(linesOf(figure, curve, point), ...placeOf(node, curve, point));
   });
-  node.addEventListener("blur", hush);
+  node.addEventListener("focusout", hush);
 }
 
 // --- drawing ---------------------------------------------------------------------------------
@@ -301,6 +314,7 @@ function begin(figure, node) {
   node.on("plotly_relayout", () => {
     const of = ({ range, autorange }) => (autorange ? { autorange, range: undefined } : { range: [...range] });
     figure.zoom = { xaxis: of(node._fullLayout.xaxis), yaxis: of(node._fullLayout.yaxis) };
+    draw(figure, node); // with ticks for what is seen now
   });
 }
 

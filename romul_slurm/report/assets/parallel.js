@@ -93,8 +93,10 @@ function drawParallel(figure, node) {
     refresh();
   }
   axes.forEach((axis, i) => brushing(axis.zone, i, figure, places, drawing, refresh));
-  pointing(figure, drawing, pointed, places, lines);
+  figure.mark = (row) => pointed.setAttribute("d", pathOf(lines.filter((line) => line.row === row), places));
+  pointing(figure, drawing, places, lines);
   node.onkeydown = (event) => { if (event.key === "Escape") clear(); };
+  node.onblur = () => figure.mark(null);
   refresh();
 }
 
@@ -167,10 +169,10 @@ function brushing(zone, i, figure, places, drawing, refresh) {
   });
 }
 
-function pointing(figure, drawing, pointed, places, lines) {
+function pointing(figure, drawing, places, lines) {
   const leave = () => {
     tip.hidden = true;
-    pointed.setAttribute("d", "");
+    figure.mark(null);
   };
   drawing.addEventListener("pointermove", (event) => {
     if (event.buttons) return;
@@ -184,7 +186,7 @@ function pointing(figure, drawing, pointed, places, lines) {
       if (far <= near && passes(figure, line)) [near, nearest] = [far, line];
     }
     if (!nearest) return leave();
-    pointed.setAttribute("d", pathOf([nearest], places));
+    figure.mark(nearest.row);
     tell(resultLines(nearest.row), event.clientX, event.clientY);
   });
   drawing.addEventListener("pointerleave", leave);
