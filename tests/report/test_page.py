@@ -232,6 +232,25 @@ def test_colours_and_legend_leave_what_was_zoomed(page: Page, report: Path) -> N
     assert page.run("return nodes[0][1].layout.xaxis.range") == [2, 5]
 
 
+def test_dragging_zooms_and_a_double_click_shows_all_again(page: Page, report: Path) -> None:
+    page.open(report)
+    page.run("document.getElementById('scores').scrollIntoView({block: 'center'})")
+    box = page.run("return document.querySelector('#scores .nsewdrag').getBoundingClientRect()")
+    ages = "nodes[0][1]._fullLayout.xaxis.range"
+    whole = page.run(f"return {ages}")
+    x, y = box["left"] + 100, box["top"] + 100
+    mouse = "Input.dispatchMouseEvent"
+    page.cdp(mouse, type="mousePressed", x=x, y=y, button="left", buttons=1, clickCount=1)
+    for end in (x + 100, x + 300):
+        page.cdp(mouse, type="mouseMoved", x=end, y=y + 200, button="left", buttons=1)
+    page.cdp(mouse, type="mouseReleased", x=x + 300, y=y + 200, button="left", clickCount=1)
+    page.until(f"{ages}[1] < {whole[1]} - 1")
+    for clicks in (1, 2):
+        for kind in ("mousePressed", "mouseReleased"):
+            page.cdp(mouse, type=kind, x=x, y=y, button="left", clickCount=clicks)
+    page.until(f"{ages}[0] <= 1 && {ages}[1] >= 10")
+
+
 def test_a_log_axis_that_was_zoomed_has_ticks_still(page: Page, report: Path) -> None:
     page.open(report)
     index = sorted(ALL_KINDS).index("lr")

@@ -311,7 +311,8 @@ function begin(figure, node) {
     encircle(figure, node, curveNumber, pointNumber);
   });
   node.on("plotly_unhover", hush);
-  node.on("plotly_relayout", () => {
+  node.on("plotly_relayout", (change) => {
+    if (!Object.keys(change).some((key) => /^[xy]axis/.test(key))) return; // a new size
     const of = ({ range, autorange }) => (autorange ? { autorange, range: undefined } : { range: [...range] });
     figure.zoom = { xaxis: of(node._fullLayout.xaxis), yaxis: of(node._fullLayout.yaxis) };
     draw(figure, node); // with ticks for what is seen now
