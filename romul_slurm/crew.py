@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from romul_slurm.records import (
     WorkerJoined,
     WorkerLeft,
     WorkerReleased,
+    WorkerStarted,
 )
 from romul_slurm.recruiter import Recruiter
 from romul_slurm.settings import PopulationConfig
@@ -221,6 +223,8 @@ class Crew:
         self._recruiter.settle()
         for worker in list(self._state.workers.values()):
             status = self._seen.get(worker.job)
+            if status is not None and status.began and not worker.began:
+                self._ledger.record(WorkerStarted(worker.name, status.began))
             if status is not None and status.state == "ended":
                 self._on_ended(worker, status)
             elif worker.released:
@@ -242,7 +246,9 @@ class Crew:
             self._recruiter.stillborn(worker)
         self._lose_attempt(worker, ending, reason)
         self._send_leave(worker.name, reason)  # it may live on where the cluster cannot see it
-        self._left(worker.name, reason)
+        # that a job was ended after its worker's goodbye, or by us, is no preemption
+        preempted = status.preempted or (status.taken and not worker.released)
+        self._left(worker.name, reason, status.until, preempted)
 
     def _see_off(self, worker: WorkerState) -> None:
         """See that a released worker's job ends: at once, or some time after its goodbye."""
@@ -387,8 +393,11 @@ class Crew:
     def _send_leave(self, worker: str, reason: str) -> None:
         self._ledger.send(worker, Leave(self._ledger.segment, reason))
 
-    def _left(self, worker: str, reason: str) -> None:
-        self._ledger.record(WorkerLeft(worker, time.time(), reason))
+    def _left(
+        self, worker: str, reason: str, ended: float = math.inf, preempted: bool = False
+    ) -> None:
+        known = ended if math.isfinite(ended) else 0.0
+        self._ledger.record(WorkerLeft(worker, time.time(), reason, known, preempted))
         self._mail.close(worker)
         self._dismissed.discard(worker)
 

@@ -119,6 +119,14 @@ class WorkersSubmitted(Record, frozen=True, tag="workers-submitted"):
     """Worker -> the cluster's name of its job."""
 
 
+class WorkerStarted(Record, frozen=True, tag="worker-started"):
+    """The cluster gave a worker a machine, from when on it costs something."""
+
+    worker: str
+    began: float
+    """As the cluster says, by its own clock."""
+
+
 class WorkerJoined(Record, frozen=True, tag="worker-joined"):
     """A worker said hello."""
 
@@ -146,6 +154,10 @@ class WorkerLeft(Record, frozen=True, tag="worker-left"):
     worker: str
     time: float
     reason: str
+    ended: float = 0.0
+    """When the job ended, as the cluster says, by its own clock; 0 if it does not know."""
+    preempted: bool = False
+    """The cluster took it away, whether it had time to say goodbye or not."""
 
 
 class MemberEnded(Record, frozen=True, tag="member-ended"):
@@ -207,6 +219,7 @@ JournalRecord = (
     | PartialSaved
     | WorkersIntended
     | WorkersSubmitted
+    | WorkerStarted
     | WorkerJoined
     | WorkerReleased
     | WorkerLeft

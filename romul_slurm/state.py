@@ -35,6 +35,7 @@ from romul_slurm.records import (
     WorkerReleased,
     WorkersIntended,
     WorkersSubmitted,
+    WorkerStarted,
 )
 from romul_slurm.replicates import Replicates
 from romul_slurm.store import CHECKPOINT, WRITING, WRITING_PARTIAL, Store, partial_name
@@ -108,6 +109,8 @@ class WorkerState:
     host: str = ""
     pid: int = 0
     since: float = 0.0
+    began: float = 0.0
+    """When its job began, by the cluster's clock; 0 as long as that is not known."""
     attempt: str | None = None
     outbox: int = 0
     released: bool = False
@@ -182,6 +185,7 @@ class State:
             PartialSaved: self._partial,
             WorkersIntended: self._intended,
             WorkersSubmitted: self._submitted,
+            WorkerStarted: self._worker_started,
             WorkerJoined: self._joined,
             WorkerReleased: self._released,
             WorkerLeft: self._left,
@@ -385,6 +389,10 @@ class State:
         for name, job in r.jobs.items():
             if name in self.workers:
                 self.workers[name].job = job
+
+    def _worker_started(self, r: WorkerStarted) -> None:
+        if r.worker in self.workers:
+            self.workers[r.worker].began = r.began
 
     def _joined(self, r: WorkerJoined) -> None:
         worker = self.workers.setdefault(r.worker, WorkerState(r.worker))

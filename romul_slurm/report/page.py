@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from romul_slurm.report import figures
-from romul_slurm.report.accounting import PARTS
+from romul_slurm.report.accounting import PARTS, Cost
 from romul_slurm.report.data import Series
 from romul_slurm.report.text import percent, short, span
 from romul_slurm.report.thinning import Shown, thin
@@ -126,7 +126,7 @@ def _winner(series: Series) -> str:
         "wall time": span(cost.wall_s),
         "steps": f"{series.finished:,} of {total:,}",
         "trained": percent(cost.share(cost.trained_s)),
-        "lost": percent(cost.share(cost.parts["lost"])),
+        _lost(cost): percent(cost.share(cost.lost_s)),
         "in losing lineages": percent(cost.share(cost.parts["abandoned lineages"])),
     }
     cells = "".join(f"<div><dt>{k}</dt><dd>{_e(v)}</dd></div>" for k, v in tiles.items())
@@ -134,6 +134,16 @@ def _winner(series: Series) -> str:
         f'<div><div class="score">{_e(short(estimate.mean))}</div><p>{_e(how)}</p>'
         f'<p class="soft">{_e(metrics)}</p><dl class="tiles">{cells}</dl></div>'
     )
+
+
+def _lost(cost: Cost) -> str:
+    """Return what is lost, in words."""
+    to_preemption = cost.parts["lost to preemption"]
+    if not to_preemption:
+        return "lost"
+    if to_preemption == cost.lost_s:
+        return "lost to preemption"
+    return f"lost ({percent(cost.share(to_preemption))} to preemption)"
 
 
 def _schedule(series: Series) -> str:
@@ -264,7 +274,7 @@ def _workers(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
         paid = sum(s.end - s.begin for s in spans if s.state != "queued")
         trained = sum(s.end - s.begin for s in spans if s.state == "training")
         share = percent(trained / paid) if paid else "-"
-        rows.append((life.name, life.host, len(life.trials), span(paid), share, life.reason))
+        rows.append((life.name, life.host, len(life.trials), span(paid), share, life.because()))
     return ("worker", "host", "attempts", "lived", "in trainings", "left because"), rows
 
 
