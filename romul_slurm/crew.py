@@ -62,6 +62,8 @@ class Crew:
         self._recruiter = Recruiter(store, ledger, cluster, self._prepare, self._left)
         self._requests = store.requests.stat().st_size
         self._dismissed: set[str] = set()
+        self._started: set[str] = set()
+        """Workers whose start is in the journal."""
         self._seen: Mapping[str, JobStatus] = {}
         self._told: set[str] = set()
         self._asked_at = self._scanned_at = 0.0
@@ -223,8 +225,7 @@ class Crew:
         self._recruiter.settle()
         for worker in list(self._state.workers.values()):
             status = self._seen.get(worker.job)
-            if status is not None and status.began and not worker.began:
-                self._ledger.record(WorkerStarted(worker.name, status.began))
+            self._note_start(worker, status)
             if status is not None and status.state == "ended":
                 self._on_ended(worker, status)
             elif worker.released:
@@ -238,6 +239,12 @@ class Crew:
             elif self._is_stalled(worker):
                 limit = f"population.stall_timeout_s={self._settings.stall_timeout_s:g}"
                 self._lose(worker, "failed", f"no safe point within {limit}: it was ended")
+
+    def _note_start(self, worker: WorkerState, status: JobStatus | None) -> None:
+        """Journal when a worker got its machine; a later controller says the same once more."""
+        if status is not None and status.began and worker.name not in self._started:
+            self._started.add(worker.name)
+            self._ledger.record(WorkerStarted(worker.name, status.began))
 
     def _on_ended(self, worker: WorkerState, status: JobStatus) -> None:
         reason = status.reason or "the worker vanished"
@@ -400,6 +407,7 @@ class Crew:
         self._ledger.record(WorkerLeft(worker, time.time(), reason, known, preempted))
         self._mail.close(worker)
         self._dismissed.discard(worker)
+        self._started.discard(worker)
 
 
 def _how_busy(worker: WorkerState) -> tuple[bool, bool]:

@@ -109,8 +109,6 @@ class WorkerState:
     host: str = ""
     pid: int = 0
     since: float = 0.0
-    began: float = 0.0
-    """When its job began, by the cluster's clock; 0 as long as that is not known."""
     attempt: str | None = None
     outbox: int = 0
     released: bool = False
@@ -185,7 +183,7 @@ class State:
             PartialSaved: self._partial,
             WorkersIntended: self._intended,
             WorkersSubmitted: self._submitted,
-            WorkerStarted: self._worker_started,
+            WorkerStarted: lambda _: None,  # nothing is decided by it
             WorkerJoined: self._joined,
             WorkerReleased: self._released,
             WorkerLeft: self._left,
@@ -389,10 +387,6 @@ class State:
         for name, job in r.jobs.items():
             if name in self.workers:
                 self.workers[name].job = job
-
-    def _worker_started(self, r: WorkerStarted) -> None:
-        if r.worker in self.workers:
-            self.workers[r.worker].began = r.began
 
     def _joined(self, r: WorkerJoined) -> None:
         worker = self.workers.setdefault(r.worker, WorkerState(r.worker))

@@ -286,8 +286,9 @@ class Activity:
                 self.lives[name].job = job
 
     def _started(self, r: WorkerStarted) -> None:
-        if r.worker in self.lives:
-            self.lives[r.worker].began = r.began
+        life = self.lives.get(r.worker)
+        if life is not None and life.began is None:  # every controller says it
+            life.began = r.began
 
     def _joined(self, r: WorkerJoined) -> None:
         life = self.lives.setdefault(r.worker, Life(r.worker))
