@@ -16,13 +16,13 @@ PARTS = {
     "under way": "steps that are being trained now",
     "cut short": "attempts that ended early and from whose partial checkpoint others went on",
     "lost to preemption": "attempts of which nothing was kept, as the cluster took the worker away",
-    "lost otherwise": "attempts of which nothing was kept: they failed, or the worker vanished",
+    "other losses": "attempts of which nothing was kept: failed, out of time, worker vanished",
     "waiting": "between steps: loading, saving, waiting for work",
     "starting": "from the start of the job to the worker's hello",
 }
 """What worker time goes into, and in words."""
 
-_LOST: dict[str, str] = {"preempted": "lost to preemption", "lost": "lost otherwise"}
+_LOST: dict[str, str] = {"preempted": "lost to preemption", "lost": "other losses"}
 """What a worker did -> what that went into."""
 
 TRAINED = ("best lineage", "other lineages", "abandoned lineages", "repetitions", "under way")

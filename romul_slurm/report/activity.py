@@ -317,7 +317,8 @@ class Activity:
     def _taken(self, life: Life, r: WorkerLeft) -> None:
         life.taken = r.preempted
         if r.preempted and not (life.trials and life.trials[-1].ending == "preempted"):
-            self._tell(r.time, "preempted", f"worker {life.name} on {life.host or 'its way'}")
+            where = f"on {life.host}" if life.host else "before its hello"
+            self._tell(r.time, "preempted", f"worker {life.name} {where}")
 
     def _member_ended(self, r: MemberEnded) -> None:
         why = "it kept failing" if r.reason == "failed" else "by the algorithm"

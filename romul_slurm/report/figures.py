@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from romul_slurm.report.accounting import PARTS, elapsed, occupied
+from romul_slurm.report.activity import Span
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.text import finite, percent, short, span
 from romul_slurm.report.thinning import Lane, Shown, chains, coarse, lanes, parents, preemptions
@@ -24,6 +25,8 @@ AGE = "age (steps)"
 _STARS = 20
 _LINES = 400
 """So many lines of parallel coordinates can still be told apart."""
+_POINTERS = 40
+"""A row of the timeline has so many places, at least, that tell what the worker did then."""
 STATE_COLORS = {
     "training": "green",
     "cut short": "orange",
@@ -301,6 +304,7 @@ def timeline(series: Series) -> Figure:
     )
     every = lanes(lives, series.until)
     rows, shortest = coarse(every, whole)
+    apart = whole / min(_POINTERS, max(1.0, 100 * _POINTERS / max(1, len(rows))))
     traces = []
     for state, color in STATE_COLORS.items():
         x: list[float | None] = []
@@ -309,15 +313,16 @@ def timeline(series: Series) -> Figure:
         for number, row in enumerate(rows):
             for life, s in row.spans:
                 if s.state == state:
-                    x += [_elapsed(busy, t, unit) for t in (s.begin, s.end)] + [None]
-                    y += [number, number, None]
+                    points = _along(s, apart)
+                    x += [_elapsed(busy, t, unit) for t in points] + [None]
+                    y += [number] * len(points) + [None]
                     lines = [f"worker {life.name}" + (f" on {life.host}" if life.host else "")]
                     lines.append(f"{state} for {span(s.end - s.begin)}")
                     if s.trial:
                         lines.append(f"member {s.trial.member} from age {s.trial.age}")
                         if why := life.why_ended(s.trial):
                             lines.append(f"ended: {why}")
-                    tips += [lines, lines, None]
+                    tips += [lines] * len(points) + [None]
         if x:
             line = {"color": color, "width": max(3, min(16, 300 / max(1, len(rows))))}
             traces.append(
@@ -332,6 +337,13 @@ def timeline(series: Series) -> Figure:
     height = min(640, max(200, 90 + 26 * len(rows)))
     layout = {"xaxis": {"title": f"time since the start ({name})"}, "yaxis": axis, "height": height}
     return figure("timeline", summary, traces, layout)
+
+
+def _along(stretch: Span, apart: float) -> list[float]:
+    """Return times along a stretch, so close that the pointer is near one wherever it is."""
+    length = stretch.end - stretch.begin
+    parts = 2 + int(length / apart)
+    return [stretch.begin + length * i / parts for i in range(parts + 1)]
 
 
 def _preemptions(rows: list[Lane], busy: list[tuple[float, float]], unit: float) -> list[Trace]:
@@ -361,7 +373,7 @@ def costs(series: Series) -> Figure:
     cost = series.cost
     parts = [(name, seconds) for name, seconds in cost.parts.items() if seconds > 0][::-1]
     colors = STATE_COLORS | {"best lineage": "best"}
-    colors |= {"lost to preemption": colors["preempted"], "lost otherwise": colors["lost"]}
+    colors |= {"lost to preemption": colors["preempted"], "other losses": colors["lost"]}
     labels = [f" {span(s)}, {percent(cost.share(s))}" for _, s in parts]
     bar = {
         "type": "bar",
@@ -377,7 +389,7 @@ def costs(series: Series) -> Figure:
         ],
         "name": "worker time",
     }
-    lost_s = [cost.parts["lost to preemption"], cost.parts["lost otherwise"]]
+    lost_s = [cost.parts["lost to preemption"], cost.parts["other losses"]]
     trained, taken, lost = (percent(cost.share(s)) for s in (cost.trained_s, *lost_s))
     summary = (
         f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted, "

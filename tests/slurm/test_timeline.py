@@ -128,7 +128,7 @@ def test_stretches_are_those_of_slurm_and_what_a_preemption_cost_is_told(
     assert evicted.why_ended(trial) == "preempted"
     parts = series.cost.parts
     assert parts["lost to preemption"] == pytest.approx(stretch.end - stretch.begin)
-    assert parts["lost otherwise"] == 0
+    assert parts["other losses"] == 0
     paid = sum(life.left - max(life.submitted, told[life.job].start) for life in lives.values())
     assert series.cost.allocated_s == pytest.approx(paid)
     (waited,) = (life for life in lives.values() if life.name not in joined)

@@ -171,8 +171,8 @@ def test_a_stretch_says_why_it_ended_and_preemption_is_told_apart(
     life = series.activity.lives["w"]
     (stretch,) = (span for span in life.spans(series.until) if span.trial)
     assert (stretch.state, life.why_ended(series.activity.trials["a"])) == (state, why)
-    told = {part: s for part, s in series.cost.parts.items() if part.startswith("lost") and s}
-    part = {"preempted": "lost to preemption", "lost": "lost otherwise"}.get(state)
+    told = {part: s for part, s in series.cost.parts.items() if "los" in part and s}
+    part = {"preempted": "lost to preemption", "lost": "other losses"}.get(state)
     assert told == ({part: pytest.approx(20)} if part else {})
 
 
@@ -203,7 +203,7 @@ def test_a_worker_that_went_while_nobody_looked_is_counted_until_its_last_sign_o
     journal.append([Unfinished("a", "lost", BEGAN), WorkerLeft("w", BEGAN, "gone")])
     cost = read_series(root).cost
     assert cost.allocated_s == pytest.approx(50)
-    assert cost.parts["lost otherwise"] == pytest.approx(49)
+    assert cost.parts["other losses"] == pytest.approx(49)
 
 
 def test_training_is_told_apart_by_what_became_of_it(tmp_path: Path) -> None:
