@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test bench lint slurm-up slurm-shell slurm-down slurm-packages fuse-packages browser-packages chaos clean
 
 demo: $(STAMP)  ## Population Based Training on real data, with local workers
-	$(BIN)/python -m launchers.pbt task=digits name=demo callbacks=report
+	$(BIN)/python -m launchers.pbt task=digits name=demo
 	@echo 'next: . $(BIN)/activate, then romul best outputs/demo'
 	@echo "look: file://$(CURDIR)/outputs/demo/report.html"
 

@@ -64,7 +64,9 @@ class TaskConfig:
 class Config:
     """The whole configuration of `python -m launchers.pbt`.
 
-    `callbacks` are what follows the population, each by a name: see `romul_slurm.callbacks`.
+    Attributes:
+        callbacks: what follows the population, each by a name: see `romul_slurm.callbacks`.
+        report: keep report.html up to date while the population runs.
     """
 
     task: TaskConfig = MISSING
@@ -72,6 +74,7 @@ class Config:
     cluster: Any = MISSING
     population: PopulationConfig = field(default_factory=PopulationConfig)
     callbacks: dict[str, Any] = field(default_factory=dict)
+    report: bool = True
     seed: int = 0
     name: str | None = None
     dir: str = "outputs"
@@ -97,12 +100,9 @@ def _again(f: dataclasses.Field[Any]) -> Any:
 def register() -> None:
     """Make the typed groups known to Hydra."""
     # it reads populations, and so configurations
-    from romul_slurm.report.refresh import Report
     from romul_slurm.tensorboard import TensorBoard
 
     store = ConfigStore.instance()
-    target = f"{Report.__module__}.{Report.__qualname__}"
-    store.store(group="callbacks", name="report", node={"report": {"_target_": target}})
     store.store(group="callbacks", name="tensorboard", node={"tensorboard": schema(TensorBoard)})
     store.store(name="population_schema", node=Config)
     for group, classes in GROUPS.items():

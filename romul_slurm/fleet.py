@@ -23,10 +23,14 @@ from romul_slurm.controller import Controller
 from romul_slurm.errors import ConfigError, RomulError
 from romul_slurm.launch import Population, turns
 from romul_slurm.records import Stopped
+from romul_slurm.report.refresh import Pages
 from romul_slurm.state import State
 
 View = Callable[[Controller], None]
 Turns = Generator[float, None, tuple[State, Stopped]]
+
+_LAST_PAGES_S = 10.0
+"""The last pages are waited for so long."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Fleet:
         self.outcomes: dict[str, Outcome] = {}
         """Of those that have ended."""
         self._running: dict[str, tuple[Population, Turns]] = {}
+        self._pages = Pages()
         taken: dict[str, str] = {}
         for name, population in populations.items():
             if isinstance(population, RomulError):
@@ -95,17 +100,27 @@ class Fleet:
                     pause = self._turn(name)
                     if pause is not None:
                         heapq.heappush(due, (time.monotonic() + pause, name))
+                self._pages.wait(_LAST_PAGES_S)
             finally:
-                for _, generator in self._running.values():
+                for population, generator in self._running.values():
                     generator.close()  # gives the lease back
+                    if population.config.report and population.store.journal.exists():
+                        self._pages.finish(population.store.root)
+                self._pages.wait(0.0)
 
     def _turn(self, name: str) -> float | None:
         """Take one turn of a population; return when it wants the next, in seconds from now."""
         population, generator = self._running[name]
+        root = population.store.root
         try:
-            return next(generator)
+            pause = next(generator)
+            if population.config.report:
+                self._pages.turn(root)
+            return pause
         except StopIteration as end:
             self.outcomes[name] = Outcome(population, *end.value)
+            if population.config.report:
+                self._pages.finish(root)
         except (RomulError, OSError) as error:
             self.outcomes[name] = Outcome(population, error=error)
         del self._running[name]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
-from rich.console import Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -17,9 +18,15 @@ from romul_slurm.members import number as number
 from romul_slurm.sparkline import Scores
 from romul_slurm.status import ENDED, MemberStatus, Status
 
+_GAP = "  "
+
 
 def summary(status: Status) -> str:
     """Return one line: how far, how good, how long still."""
+    return _GAP.join(_summary(status))
+
+
+def _summary(status: Status) -> list[str]:
     ages = [m.age for m in status.members] or [0]
     parts = [f"{status.steps_done}/{status.steps_total} steps", f"age {min(ages)}"]
     if min(ages) != max(ages):
@@ -35,7 +42,24 @@ def summary(status: Status) -> str:
             parts[-1] += f", {count} {state}" if count else ""
     if status.seconds_left is not None and status.state == "running":
         parts.append(f"{duration(status.seconds_left)} left")
-    return "  ".join(parts)
+    return parts
+
+
+class Folded:
+    """Phrases in a line, or in as many as they need: a line ends between two phrases."""
+
+    def __init__(self, phrases: Sequence[str]):
+        self._phrases = phrases
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        line = ""
+        for phrase in self._phrases:
+            longer = f"{line}{_GAP}{phrase}" if line else phrase
+            if line and cell_len(longer) > options.max_width:
+                yield Text(line)
+                longer = phrase
+            line = longer
+        yield Text(line)
 
 
 def table(status: Status, rows: int | None = None, scores: Scores | None = None) -> Group:
@@ -51,7 +75,7 @@ def table(status: Status, rows: int | None = None, scores: Scores | None = None)
     hidden = len(status.members) - len(shown)
     more = [Text(f"and {hidden} more members: romul status shows all")] if hidden else []
     members = Members(status, shown, scores or {})
-    return Group(Text(title, style="bold"), Text(summary(status)), members, *more)
+    return Group(Text(title, style="bold"), Folded(_summary(status)), members, *more)
 
 
 def line(seen: Mapping[str, Status]) -> str:
@@ -115,7 +139,9 @@ def duration(seconds: float) -> str:
     """Return a time span for people."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours} h {minute:02d} min" if hours else f"{minute} min {second:02d} s"
+    if hours:
+        return f"{hours} h {minute:02d} min"
+    return f"{minute} min {second:02d} s" if minute else f"{second} s"
 
 
 def clock(when: float, form: str = "%H:%M:%S") -> str:

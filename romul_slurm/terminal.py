@@ -150,6 +150,8 @@ def last_words(root: Path, state: State, *, minimize: bool) -> str:
     lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
     lines.append(f"checkpoint   {root / best.checkpoint}")
     lines.append(f"population   {root}")
+    if (root / "report.html").exists():
+        lines.append(f"report       {root / 'report.html'}")
     quoted = shlex.quote(str(root))
     lines.append(f"more         romul best {quoted}    romul history {quoted}")
     return "\n".join(lines)

@@ -42,6 +42,7 @@ class RomulSweeperConf:
             it.
         grid: names of overrides whose values are not searched: each gets its own population.
         callbacks: what follows each population, by name: `{name: {_target_: ...}}`.
+        report: keep report.html of each population up to date.
         params: further overrides by key; the command line's take precedence.
     """
 
@@ -58,6 +59,7 @@ class RomulSweeperConf:
     dir: str | None = None
     grid: list[str] = field(default_factory=list)
     callbacks: Any = None
+    report: bool = True
     params: Any = None
 
 

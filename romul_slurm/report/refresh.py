@@ -1,4 +1,8 @@
-"""Keeps a running population's page up to date without taking any of the controller's time."""
+"""Keeps the pages of running populations up to date without taking any of the controllers' time.
+
+A process of its own writes each, of low priority and one at a time; whatever goes wrong there
+harms nobody. A page is written anew only if something happened since.
+"""
 
 from __future__ import annotations
 
@@ -7,75 +11,97 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from romul_slurm.callbacks import Callback, Followed
-
 EVERY_S = 60.0
 _SHARE = 0.05
-"""Writing pages takes at most this share of one core, however large the population."""
-_PATIENCE_S = 5.0
-"""Other populations of this process wait meanwhile."""
+"""Writing pages takes at most this share of one core, however large and many the populations."""
 
 
-class Report(Callback):
-    """Keeps report.html up to date: once a minute at most, and at the end."""
+class Pages:
+    """Writes report.html of the populations that this process runs.
 
-    def on_begin(self, population: Followed) -> None:
-        self._refresher = Refresher(population.directory)
+    Args:
+        every_s: each page is written at most so often, in seconds.
+    """
 
-    def on_result(self, step: dict[str, Any]) -> None:
-        self._refresher.turn()
-
-    def on_end(self, reason: str) -> None:
-        self._refresher.finish(0.0 if reason == "interrupted" else _PATIENCE_S)
-
-
-class Refresher:
-    """Writes report.html in a process of its own; whatever goes wrong there harms nobody."""
-
-    def __init__(self, population: Path, every_s: float = EVERY_S):
-        self._page = population / "report.html"
-        self._command = [sys.executable, "-m", "romul_slurm.cli", "report", str(population)]
+    def __init__(self, every_s: float = EVERY_S):
         self._every_s = every_s
+        self._due: dict[Path, float] = {}
+        self._journalled: dict[Path, int] = {}
+        """The size of a population's journal when its page was begun, in bytes."""
+        self._ended: list[Path] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self._began = time.monotonic()
-        self._next = self._began + every_s
+        self._of = Path()
+        self._began = self._rest_until = 0.0
 
-    def turn(self) -> None:
-        """Begin to write the page anew if it is time to; returns at once."""
+    def turn(self, population: Path) -> None:
+        """Begin to write a population's page if it is time to; returns at once."""
         now = time.monotonic()
-        if self._process is not None:
-            if self._process.poll() is None:
-                return
+        due = max(self._due.setdefault(population, now + self._every_s), self._rest_until)
+        if not self._busy(now) and self._ended:
+            self._begin(self._ended.pop(0), now)
+        elif not self._busy(now) and now >= due and self._has_news(population):
+            self._begin(population, now)
+
+    def finish(self, population: Path) -> None:
+        """Have a population's page written a last time, as soon as may be; returns at once."""
+        if self._of == population:
+            self._kill()  # it would put an older page in the place of the last one
+        self._ended.append(population)
+
+    def wait(self, patience_s: float) -> None:
+        """Write the last pages, and wait for them so long; what is not done then goes on alone."""
+        limit = time.monotonic() + patience_s
+        while self._process is not None or self._ended:
+            if self._process is not None:
+                try:
+                    self._process.wait(max(0.0, limit - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    break
             self._process = None
-            self._next = self._began + max(self._every_s, (now - self._began) / _SHARE)
-        if now >= self._next:
-            self._begin()
+            if self._ended:
+                self._begin(self._ended.pop(0), time.monotonic())
+        for population in self._ended:
+            self._begin(population, time.monotonic())
+        self._ended.clear()
 
-    def finish(self, patience_s: float = _PATIENCE_S) -> None:
-        """Begin to write the page a last time, and wait for it so long."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()  # it would put an older page in the place of the last one
-            self._process.wait()
-            with contextlib.suppress(OSError):
-                self._page.with_name(f".{self._page.name}.{self._process.pid}").unlink()
-        self._begin()
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience_s)
+    def _busy(self, now: float) -> bool:
+        if self._process is None:
+            return False
+        if self._process.poll() is None:
+            return True
+        self._process = None
+        self._rest_until = self._began + (now - self._began) / _SHARE
+        return False
 
-    def _begin(self) -> None:
-        self._began = time.monotonic()
-        self._next = self._began + self._every_s
+    def _has_news(self, population: Path) -> bool:
+        self._due[population] = time.monotonic() + self._every_s
+        size = 0
+        with contextlib.suppress(OSError):
+            size = sum(f.stat().st_size for f in (population / "journal").iterdir())
+        news = size != self._journalled.get(population)
+        self._journalled[population] = size
+        return news
+
+    def _begin(self, population: Path, now: float) -> None:
+        command = [sys.executable, "-m", "romul_slurm.cli", "report", str(population)]
+        self._of, self._began = population, now
         with contextlib.suppress(OSError, psutil.Error):
             self._process = subprocess.Popen(
-                self._command,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the controller
             )
             psutil.Process(self._process.pid).nice(19)
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+            with contextlib.suppress(OSError):
+                (self._of / f".report.html.{self._process.pid}").unlink()
+        self._process = None

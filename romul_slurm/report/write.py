@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from romul_slurm.errors import StoreError
-from romul_slurm.report.comparison import comparison
-from romul_slurm.report.data import read_series
+from romul_slurm.report.data import Series, read_series
 from romul_slurm.report.page import page
 from romul_slurm.store import replace_file
 
@@ -24,11 +23,18 @@ def write_report(directories: list[Path], out: Path | None = None) -> Path:
     told = [read_series(directory) for directory in directories]
     if out is None:
         out = told[0].root / "report.html" if len(told) == 1 else Path("comparison.html")
-    text = page(told[0]) if len(told) == 1 else comparison(told)
     try:
-        replace_file(out, text)
+        replace_file(out, _text(told))
     except OSError as error:
         raise StoreError(
             f"cannot write {out}: {error.strerror}. Say where it may be with --out FILE"
         ) from error
     return out.absolute()
+
+
+def _text(told: list[Series]) -> str:
+    if len(told) == 1:
+        return page(told[0])
+    from romul_slurm.report.comparison import comparison  # it takes long to import
+
+    return comparison(told)

@@ -110,7 +110,7 @@ class Sweep:
         config.algorithm = _typed("algorithm", settings.algorithm, settings.options)
         config.cluster = self._cluster()
         config.population = settings.population
-        config.callbacks = self._callbacks()
+        config.callbacks, config.report = self._callbacks(), settings.report
         config.seed, config.dir = settings.seed, self.base
         config.name = settings.name
         if settings.name is not None and overrides:

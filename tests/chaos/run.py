@@ -119,7 +119,7 @@ class Run:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Run the command, whether or not another controller is there."""
-        where = [f"dir={self.directory.parent}", f"name={self.directory.name}"]
+        where = [f"dir={self.directory.parent}", f"name={self.directory.name}", "report=false"]
         words = ["-m", self._launcher, "--config-dir", str(CONF), *self._settings, *where]
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{next(self._numbers):04}").open("wb") as out:

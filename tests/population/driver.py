@@ -30,7 +30,7 @@ def command(directory: Path, *overrides: str) -> list[str]:
     """Return the command line that runs the population `directory`."""
     return [
         *(sys.executable, "-m", "launchers.pbt", "--config-dir", str(CONF), "cluster.workers=2"),
-        *(f"dir={directory.parent}", f"name={directory.name}", *overrides),
+        *(f"dir={directory.parent}", f"name={directory.name}", "report=false", *overrides),
     ]
 
 

@@ -61,7 +61,10 @@ class Terminal:
         self._resize_pty(self._master)
 
     def until(self, condition: Callable[[str], object], timeout: float = 60) -> str:
-        """Read until what is on the screen meets a condition; return it."""
+        """Read until what is on the screen meets a condition; return it.
+
+        A picture may come in several parts: a condition should ask for something at its end.
+        """
         limit = time.monotonic() + timeout
         while not condition(self.text):
             if not self._read(0.1) or time.monotonic() > limit:

@@ -18,7 +18,7 @@ SMALL = ("population.members=4", "population.steps=3", "cluster.workers=1")
 def multirun(directory: Path, *overrides: str) -> list[str]:
     return [
         *(sys.executable, "-m", "launchers.pbt", "-m", "--config-dir", str(CONF)),
-        *(f"dir={directory}", *SMALL, *overrides),
+        *(f"dir={directory}", "report=false", *SMALL, *overrides),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,23 @@ def test_a_directory_that_is_moved_resumes_where_it_is(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert len(records(new, Finished)) == 16
     assert str(old) not in (new / "journal" / "000002.jsonl").read_text()
+
+
+def test_a_page_is_left_at_the_end_and_its_path_is_told(tmp_path: Path) -> None:
+    population = tmp_path / "population"
+    result = run(population, *SMALL, "report=true")
+    assert f"report       {population}/report.html" in result.stdout
+    assert '<span class="badge">done</span>' in (population / "report.html").read_text("utf-8")
+
+
+def test_a_page_is_left_by_ctrl_c(tmp_path: Path) -> None:
+    population = tmp_path / "population"
+    with started(population, *SMALL, "report=true", "population.steps=1000") as process:
+        until(lambda: records(population, Finished), "a finished step")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    page = population / "report.html"
+    assert until(lambda: page.exists() and page.read_text("utf-8"), "the page").count("</html>")
 
 
 @pytest.mark.parametrize("name", ["with space", "ünïcode", "lr=1e-3/x", "quote'\"$(x)"])

@@ -68,6 +68,7 @@ if __name__ == "__main__":
 SMALL = (
     *("hydra.sweeper.workers=2", "hydra.sweeper.population.members=3"),
     *("hydra.sweeper.population.steps=3", "hydra.sweeper.algorithm=pbt"),
+    "hydra.sweeper.report=false",
 )
 SPACE = ("optimizer.lr=tag(log,interval(1e-3,1))", "layers=range(2,6)")
 
@@ -172,7 +173,9 @@ def test_what_was_best_is_written_as_other_sweepers_write_it(project: Path) -> N
 
 
 def test_maximize(project: Path) -> None:
-    (population,) = run(project, *SMALL, *SPACE, "hydra.sweeper.direction=maximize")
+    more = ("hydra.sweeper.direction=maximize", "hydra.sweeper.report=true")
+    (population,) = run(project, *SMALL, *SPACE, *more)
+    assert (population / "report.html").is_file()
     best = json.loads(romul("best", population, "--json").stdout)
     assert best["score"] == max(step["score"] for step in decisions(population))
 

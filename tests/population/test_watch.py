@@ -177,6 +177,16 @@ def test_ctrl_c_ends_it_with_130_and_gives_the_terminal_back(played: Played) -> 
     assert "Traceback" not in terminal.text
 
 
+def test_sigterm_gives_the_terminal_back_too(played: Played) -> None:
+    played.train(1)
+    with Terminal("watch", played.store.root) as terminal:
+        terminal.until(lambda text: "age 1" in text)
+        terminal.process.terminate()
+        assert terminal.end() == 128 + signal.SIGTERM
+    assert terminal.raw.rindex(b"\x1b[?1049l") > terminal.raw.rindex(b"\x1b[?1049h")
+    assert terminal.raw.rindex(b"\x1b[?25h") > terminal.raw.rindex(b"\x1b[?25l")
+
+
 def test_no_colours_are_used_where_none_are_wanted(played: Played) -> None:
     played.train(1)
     with Terminal("watch", played.store.root, NO_COLOR="1") as terminal:
@@ -257,8 +267,8 @@ def test_a_killed_controller_is_told_and_the_next_one_is_watched_to_the_end(
             terminal.until(lambda text: "running)" in text)
             launcher.send_signal(signal.SIGKILL)
             launcher.wait()
-            text = terminal.until(lambda text: "interrupted)" in text)
-            assert "run the same command again to continue" in text
+            text = terminal.until(lambda text: "run the same command again to continue" in text)
+            assert "interrupted)" in text
             with started(directory, "task=counting", "population.steps=40"):
                 assert terminal.end(120) == 0
     assert "best score" in terminal.text

@@ -342,6 +342,9 @@ class Lab:
 
     def fail_node(self, node: str) -> None:
         """Cut a node's power: all that runs on it is gone, and the controller notices at once."""
+        for pid in self._stepds(node):  # or one could still report the end of the others
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         self.kill(f"slurmd-{node}")
         kill_all(lambda: self._stepds(node) + self.job_pids(node), f"what ran on {node}")
         self._down(node)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 
 from romul_slurm.errors import ConfigError, StoreError
@@ -33,7 +34,7 @@ from romul_slurm.report.comparison import grouped, so_far
 from romul_slurm.report.data import Series, read_series
 from romul_slurm.report.figures import timeline
 from romul_slurm.report.plot import KINDS, plot
-from romul_slurm.report.refresh import Refresher
+from romul_slurm.report.refresh import Pages
 from romul_slurm.report.thinning import chains, parents, thin
 from romul_slurm.report.write import write_report
 from romul_slurm.store import Store
@@ -369,18 +370,50 @@ def test_without_matplotlib_one_sentence_says_what_to_install(tmp_path: Path) ->
 
 def test_a_page_is_kept_up_to_date_and_complete_at_the_end(tmp_path: Path) -> None:
     root = grown(tmp_path / "run")
-    refresher = Refresher(root, every_s=0.0)
-    refresher.turn()
+    pages = Pages(every_s=0.0)
+    pages.turn(root)
     until((root / "report.html").exists, "the page")
     (root / "report.html").unlink()
-    refresher.finish()
+    pages.finish(root)
+    pages.wait(60)
     assert (root / "report.html").read_text("utf-8").endswith("</html>\n")
+    assert [path.name for path in root.glob(".report*")] == []
+
+
+def test_a_page_is_written_anew_only_if_something_happened(tmp_path: Path) -> None:
+    root = grown(tmp_path / "run")
+    pages = Pages(every_s=0.0)
+    pages.turn(root)
+    pages.wait(60)
+    (root / "report.html").unlink()
+    pages.turn(root)
+    pages.wait(60)
+    assert not (root / "report.html").exists()
+    with next((root / "journal").glob("*.jsonl")).open("a") as journal:
+        journal.write("\n")
+    pages.turn(root)
+    pages.wait(60)
+    assert (root / "report.html").exists()
+
+
+def test_pages_of_many_populations_are_written_one_at_a_time(tmp_path: Path) -> None:
+    roots = [grown(tmp_path / f"run{number}") for number in range(3)]
+    pages = Pages(every_s=0.0)
+    for root in roots:
+        pages.turn(root)
+    mine = psutil.Process().children()
+    assert len([p for p in mine if str(tmp_path) in " ".join(p.cmdline())]) <= 1
+    for root in roots:
+        pages.finish(root)
+    pages.wait(60)
+    assert all((root / "report.html").exists() for root in roots)
 
 
 def test_a_page_that_cannot_be_made_harms_nobody(tmp_path: Path) -> None:
     root = grown(tmp_path / "run")
     shutil.rmtree(root / "journal")
-    refresher = Refresher(root, every_s=0.0)
-    refresher.turn()
-    refresher.finish()
+    pages = Pages(every_s=0.0)
+    pages.turn(root)
+    pages.finish(root)
+    pages.wait(60)
     assert not (root / "report.html").exists()

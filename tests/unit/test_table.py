@@ -84,3 +84,11 @@ def test_the_summary_says_how_far_how_good_and_how_long_still() -> None:
     assert text == (
         "7/20 steps  age 7  best 0.1931 (member 0, age 7)  1/1 workers busy  1 h 01 min left"
     )
+
+
+def test_where_the_summary_needs_several_lines_no_phrase_is_broken() -> None:
+    lines = shown(status(), 60).splitlines()[1:3]
+    assert lines == [
+        "7/20 steps  age 7  best 0.1931 (member 0, age 7)",
+        "1/1 workers busy  1 h 01 min left",
+    ]
