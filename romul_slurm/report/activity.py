@@ -45,8 +45,8 @@ same for any other reason. queued: not paid for.
 ENDED_EARLY: tuple[Doing, ...] = ("cut short", "preempted", "lost")
 
 _OF_AN_ATTEMPT = re.compile(r"member \d+ at age \d+: attempt [a-z]+: ")
-_PROCESS = re.compile(r"[^@]+:\d+:(\d+(?:\.\d+)?)")
-"""A job that is a process of its own on the controller's machine: host, pid, start time."""
+_PROCESS = re.compile(r".+:\d+:\d+(\.\d+)?")
+"""A job that is a process of the controller's machine: host, pid, start time."""
 _LEFT = ("interrupted", "lost")
 _WHY = {
     "failed": "failed",
@@ -118,11 +118,10 @@ class Life:
     def allocated(self) -> float | None:
         """Return when the cluster gave it a machine, None if it never did as far as one can tell.
 
-        That clock may be wrong, or say whole seconds only: it was not before the submission, and
-        not after the worker's hello.
+        A process of the controller's machine has one at once. A cluster's clock may be wrong, or
+        say whole seconds only: it was not before the submission, and not after the hello.
         """
-        process = _PROCESS.fullmatch(self.job)
-        began = float(process[1]) if process else self.began
+        began = self.submitted if _PROCESS.fullmatch(self.job) else self.began
         ends = [time for time in (began, self.joined) if time is not None]
         return max(min(ends), self.submitted or 0.0) if ends else None
 

@@ -168,7 +168,7 @@ def test_a_result_tells_its_hyperparameters_worker_and_log(page: Page, report: P
 def test_a_worker_tells_what_it_did(page: Page, report: Path, width: int) -> None:
     page.open(report, width=width)
     names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
-    told = hover(page, "timeline", names.index("training"), 9)  # within one
+    told = hover(page, "timeline", names.index("training"), 7)  # within one
     for words in ("worker 1.1.", "training for 10 s", "member "):
         assert words in told
     assert page.run("return tip.getBoundingClientRect().right <= window.innerWidth")

@@ -131,13 +131,12 @@ def test_a_worker_that_ended_before_its_hello_is_paid_for_all_the_same(tmp_path:
     assert series.activity.lives["w"].preemptions() == [BEGAN + 40]
 
 
-def test_a_local_worker_starts_when_its_process_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["host:7:1795242410.25", "1.1.0@host:7:1795242410.25"])
+def test_there_is_no_queue_on_this_machine(tmp_path: Path, job: str) -> None:
     journal = create(tmp_path / "run", {"lr": LR}, 2, 2)
-    job = {"w": f"host:7:{BEGAN + 2:.2f}"}
-    journal.append([WorkersIntended("n", ["w"], BEGAN), WorkersSubmitted("n", job)])
+    journal.append([WorkersIntended("n", ["w"], BEGAN), WorkersSubmitted("n", {"w": job})])
     journal.append([joined(5), WorkerLeft("w", BEGAN + 9, "bye")])
-    series = read_series(tmp_path / "run")
-    assert stretches(series) == {"queued": 2, "starting": 3, "waiting": 4}
+    assert stretches(read_series(tmp_path / "run")) == {"starting": 5, "waiting": 4}
 
 
 SAID = WorkerReleased("w", BEGAN + 30, "received SIGTERM")
