@@ -71,6 +71,8 @@ class Finished(Record, frozen=True, tag="finished"):
     metrics: dict[str, float] | None = None
     outbox: int = 0
     """How many bytes of the worker's outbox have been read with this record."""
+    setup_s: float = 0.0
+    """Seconds of `train_s` before the task was called, as in `Report`."""
 
 
 Ending = Literal[
@@ -284,6 +286,8 @@ class Report(Record, frozen=True, tag="report"):
     error: str = ""
     saved: int = 0
     """How many partial checkpoints it published, in case their announcements got lost."""
+    setup_s: float = 0.0
+    """Seconds of `train_s` before the task was called: its imports, above all."""
     fatal: bool = False
     """The task cannot be trained at all: the population ends with this error."""
 

@@ -18,7 +18,7 @@ PARTS = {
     "lost to preemption": "attempts of which nothing was kept, as the cluster took the worker away",
     "other losses": "attempts of which nothing was kept: failed, out of time, worker vanished",
     "waiting": "between steps: loading, saving, waiting for work",
-    "starting": "from the start of the job to the worker's hello",
+    "starting": "from the start of the job until the task is imported and made",
 }
 """What worker time goes into, and in words."""
 
@@ -88,7 +88,7 @@ def _add(
     if not trial.ending:
         parts["under way"] += length
         return
-    trained, result = min(length, trial.train_s), (trial.member, trial.age + 1)
+    trained, result = min(length, trial.train_s - trial.setup_s), (trial.member, trial.age + 1)
     parts["waiting"] += length - trained
     if trial.member >= state.history.members:
         parts["repetitions"] += trained

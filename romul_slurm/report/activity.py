@@ -74,6 +74,8 @@ class Trial(msgspec.Struct, gc=False):
     ending: str = ""
     """finished, or why not; empty while it runs."""
     train_s: float = 0.0
+    setup_s: float = 0.0
+    """Seconds of these before the task was called."""
     saved: bool = False
     """Whether it left a partial checkpoint."""
     error: str = ""
@@ -167,9 +169,14 @@ class Life:
         spans.append(Span(begin, at if self.joined else end, "starting"))
         for trial in self.trials:
             stop = end if trial.ended is None else min(end, trial.ended)
-            spans.append(Span(at, max(at, trial.begun), "waiting"))
-            spans.append(Span(max(at, trial.begun), max(at, stop), self._state(trial), trial))
-            at = max(at, stop)
+            begun, stop = max(at, trial.begun), max(at, stop)
+            spans.append(Span(at, begun, "waiting"))
+            if trial is self.trials[0]:  # which imports and makes the task, for all of them
+                at = min(begun + trial.setup_s, stop)
+                spans.append(Span(begun, at, "starting"))
+                begun = at
+            spans.append(Span(begun, stop, self._state(trial), trial))
+            at = stop
         if self.joined is not None:
             spans.append(Span(at, end, "waiting"))
         return [span for span in spans if span.end > span.begin]
@@ -257,7 +264,8 @@ class Activity:
     def _finished(self, r: Finished) -> None:
         trial = self.trials.get(r.attempt)
         if trial is not None:
-            trial.ended, trial.ending, trial.train_s = r.time, "finished", r.train_s
+            trial.ended, trial.ending = r.time, "finished"
+            trial.train_s, trial.setup_s = r.train_s, r.setup_s
             self.lives[trial.worker].heard = r.time
 
     def _unfinished(self, r: Unfinished) -> None:

@@ -98,6 +98,23 @@ def test_waiting_in_a_queue_costs_nothing_but_starting_does(tmp_path: Path) -> N
     assert series.cost.wall_s == pytest.approx(7260)
 
 
+def test_the_first_step_starts_with_the_imports_of_the_task(tmp_path: Path) -> None:
+    done = [
+        (first("a", 0, 20), Finished("a", 0.5, BEGAN + 40, BEGAN + 20, 19.0, setup_s=8.0)),
+        (first("b", 1, 40), Finished("b", 0.6, BEGAN + 50, BEGAN + 40, 10.0, setup_s=0.5)),
+    ]
+    started, left = WorkerStarted("w", BEGAN + 10), WorkerLeft("w", BEGAN + 50, "bye")
+    records = [started, joined(20), *(r for pair in done for r in pair), left]
+    series = lived(tmp_path / "run", *records)
+    spans = series.activity.lives["w"].spans(series.until)
+    assert [(s.state, s.end - s.begin) for s in spans] == [
+        *(("queued", 10), ("starting", 10), ("starting", 8), ("training", 12), ("training", 10))
+    ]
+    assert series.cost.parts["starting"] == pytest.approx(18)
+    assert series.cost.trained_s == pytest.approx(11 + 9.5)
+    assert series.cost.parts["waiting"] == pytest.approx(1.5)
+
+
 def test_a_journal_that_does_not_tell_when_a_job_began_has_it_queued_until_its_hello(
     tmp_path: Path,
 ) -> None:
