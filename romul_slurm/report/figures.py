@@ -12,10 +12,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from romul_slurm.report.accounting import PARTS, occupied
+from romul_slurm.report.accounting import PARTS, elapsed, occupied
+from romul_slurm.report.activity import Span
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.text import finite, percent, short, span
-from romul_slurm.report.thinning import Shown, chains, coarse, lanes, parents
+from romul_slurm.report.thinning import Lane, Shown, chains, coarse, lanes, parents, preemptions
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
 from romul_slurm.state import Row
 
@@ -24,10 +25,13 @@ Trace = dict[str, Any]
 
 AGE = "age (steps)"
 _STARS = 20
+_POINTERS = 40
+"""A row of the timeline has so many places, at least, that tell what the worker did then."""
 STATE_COLORS = {
     "training": "green",
     "cut short": "orange",
-    "lost": "purple",
+    "preempted": "purple",
+    "lost": "ink",
     "waiting": "yellow",
     "starting": "sky",
     "queued": "faint",
@@ -255,7 +259,9 @@ def timeline(series: Series) -> Figure:
         if whole > 120
         else (1.0, "seconds")
     )
-    rows, shortest = coarse(lanes(lives, series.until), whole)
+    every = lanes(lives, series.until)
+    rows, shortest = coarse(every, whole)
+    apart = whole / min(_POINTERS, max(1.0, 100 * _POINTERS / max(1, len(rows))))
     traces = []
     for state, color in STATE_COLORS.items():
         x: list[float | None] = []
@@ -264,20 +270,22 @@ def timeline(series: Series) -> Figure:
         for number, row in enumerate(rows):
             for life, s in row.spans:
                 if s.state == state:
-                    x += [_elapsed(busy, t, unit) for t in (s.begin, s.end)] + [None]
-                    y += [number, number, None]
+                    points = _along(s, apart)
+                    x += [_elapsed(busy, t, unit) for t in points] + [None]
+                    y += [number] * len(points) + [None]
                     lines = [f"worker {life.name}" + (f" on {life.host}" if life.host else "")]
                     lines.append(f"{state} for {span(s.end - s.begin)}")
                     if s.trial:
                         lines.append(f"member {s.trial.member} from age {s.trial.age}")
-                        if s.trial.error:
-                            lines.append(s.trial.error.strip().splitlines()[-1][:200])
-                    tips += [lines, lines, None]
+                        if why := life.why_ended(s.trial):
+                            lines.append(f"ended: {why}")
+                    tips += [lines] * len(points) + [None]
         if x:
             line = {"color": color, "width": max(3, min(16, 300 / max(1, len(rows))))}
             traces.append(
                 {"mode": "lines", "at": {"x": x, "y": y}, "tips": tips, "line": line, "name": state}
             )
+    traces += _preemptions(every, busy, unit)
     pauses = len(busy) - 1
     summary = f"What {len(lives)} workers did over {span(whole)}."
     summary += f" {pauses} pauses without any worker are left out." if pauses > 0 else ""
@@ -288,18 +296,41 @@ def timeline(series: Series) -> Figure:
     return figure("timeline", summary, traces, layout)
 
 
+def _along(stretch: Span, apart: float) -> list[float]:
+    """Return times along a stretch, so close that the pointer is near one wherever it is."""
+    length = stretch.end - stretch.begin
+    parts = 2 + int(length / apart)
+    return [stretch.begin + length * i / parts for i in range(parts + 1)]
+
+
+def _preemptions(rows: list[Lane], busy: list[tuple[float, float]], unit: float) -> list[Trace]:
+    """Return a mark wherever the cluster took a worker away, whatever became of its work."""
+    found = preemptions(rows)
+    tips = [
+        [
+            f"worker {life.name}" + (f" on {life.host}" if life.host else ""),
+            life.because() or "preempted",
+        ]
+        for _, life, _ in found
+    ]
+    at = {"x": [_elapsed(busy, t, unit) for _, _, t in found], "y": [n for n, _, _ in found]}
+    edge = {"color": "paper", "width": 1}
+    mark = {"symbol": "x", "size": 11, "color": STATE_COLORS["preempted"], "line": edge}
+    mode = {"mode": "markers", "at": at, "tips": tips, "marker": mark, "name": "preempted"}
+    return [mode] if found else []
+
+
 def _elapsed(busy: list[tuple[float, float]], time: float, unit: float) -> float:
     """Return how long there had been workers at a time."""
-    passed = sum(min(end, time) - begin for begin, end in busy if begin < time)
-    return float(f"{passed / unit:.6g}")
+    return float(f"{elapsed(busy, time) / unit:.6g}")
 
 
 def costs(series: Series) -> Figure:
     """Return where worker time went."""
     cost = series.cost
     parts = [(name, seconds) for name, seconds in cost.parts.items() if seconds > 0][::-1]
-    colors = {"best lineage": "best", "lost": "purple", "waiting": "yellow", "starting": "sky"}
-    colors["cut short"] = "orange"
+    colors = STATE_COLORS | {"best lineage": "best"}
+    colors |= {"lost to preemption": colors["preempted"], "other losses": colors["lost"]}
     labels = [f" {span(s)}, {percent(cost.share(s))}" for _, s in parts]
     bar = {
         "type": "bar",
@@ -315,10 +346,11 @@ def costs(series: Series) -> Figure:
         ],
         "name": "worker time",
     }
-    trained, lost = (percent(cost.share(s)) for s in (cost.trained_s, cost.parts["lost"]))
+    lost_s = [cost.parts["lost to preemption"], cost.parts["other losses"]]
+    trained, taken, lost = (percent(cost.share(s)) for s in (cost.trained_s, *lost_s))
     summary = (
-        f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted "
-        f"and {lost} were lost."
+        f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted, "
+        f"{taken} were lost to preemption and {lost} otherwise."
     )
     largest = max((s for _, s in parts), default=1.0)
     axis = {"title": "worker time (seconds)", "range": [0, 1.45 * largest], "room": largest}

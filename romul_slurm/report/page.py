@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from romul_slurm.report import figures
-from romul_slurm.report.accounting import PARTS
+from romul_slurm.report.accounting import PARTS, Cost
 from romul_slurm.report.activity import Event
 from romul_slurm.report.data import Series
 from romul_slurm.report.parallel import parallel
@@ -128,7 +128,7 @@ def _winner(series: Series) -> str:
     metrics = ", ".join(f"{name} {short(value)}" for name, value in (row.metrics or {}).items())
     tiles = {
         "trained": percent(cost.share(cost.trained_s)),
-        "lost": percent(cost.share(cost.parts["lost"])),
+        _lost(cost): percent(cost.share(cost.lost_s)),
         "in losing lineages": percent(cost.share(cost.parts["abandoned lineages"])),
     }
     return (
@@ -147,6 +147,16 @@ def _tiles(series: Series, more: dict[str, str]) -> str:
     }
     cells = "".join(f"<div><dt>{k}</dt><dd>{_e(v)}</dd></div>" for k, v in tiles.items())
     return f'<dl class="tiles">{cells}</dl>'
+
+
+def _lost(cost: Cost) -> str:
+    """Return what is lost, in words."""
+    to_preemption = cost.parts["lost to preemption"]
+    if not to_preemption:
+        return "lost"
+    if to_preemption == cost.lost_s:
+        return "lost to preemption"
+    return f"lost ({percent(cost.share(to_preemption))} to preemption)"
 
 
 def _schedule(series: Series) -> str:
@@ -298,7 +308,7 @@ def _workers(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
         paid = sum(s.end - s.begin for s in spans if s.state != "queued")
         trained = sum(s.end - s.begin for s in spans if s.state == "training")
         share = percent(trained / paid) if paid else "-"
-        rows.append((life.name, life.host, len(life.trials), span(paid), share, life.reason))
+        rows.append((life.name, life.host, len(life.trials), span(paid), share, life.because()))
     return ("worker", "host", "attempts", "lived", "in trainings", "left because"), rows
 
 

@@ -23,8 +23,8 @@ pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
 from tests.report.browser import Page, browser
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
-TRACES = {"scores": 4, "genealogy": 5, "timeline": 3, "cost": 1}
-"""Figure -> traces; the timeline's: training, lost, starting."""
+TRACES = {"scores": 4, "genealogy": 5, "timeline": 5, "cost": 1}
+"""Figure -> traces; the timeline's: training, preempted, lost, starting, and preemptions."""
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +199,13 @@ def test_a_result_tells_its_hyperparameters_worker_and_log(page: Page, report: P
     assert (report.parent / "steps").name in told
 
 
-def test_a_worker_tells_what_it_did(page: Page, report: Path) -> None:
-    page.open(report, width=390)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_worker_tells_what_it_did(page: Page, report: Path, width: int) -> None:
+    page.open(report, width=width)
     names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
-    told = hover(page, "timeline", names.index("lost"), 0)
-    assert "lost for 5 s" in told
+    told = hover(page, "timeline", names.index("training"), 7)  # within one
+    for words in ("worker 1.1.", "training for 10 s", "member "):
+        assert words in told
     assert page.run("return tip.getBoundingClientRect().right <= window.innerWidth")
 
 
@@ -428,6 +430,19 @@ def test_a_page_reloads_itself_only_if_one_wants_that_and_does_nothing(
     assert not page.run("return due(Date.now())")
     page.open(report)  # it is done
     assert page.run("return document.getElementById('reload')") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "why"), [("lost", "ended: failed"), ("preempted", "ended: preempted (its node)")]
+)
+def test_a_stretch_that_came_to_nothing_tells_why(
+    page: Page, report: Path, state: str, why: str
+) -> None:
+    page.open(report)
+    names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
+    told = hover(page, "timeline", names.index(state), 1)  # the middle
+    assert f"{state} for 5 s" in told
+    assert why in told
 
 
 def test_the_legend_hides_and_shows_by_click_and_by_key(page: Page, report: Path) -> None:
