@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from romul_slurm.records import Stopped
-from romul_slurm.report.data import read_series
-from romul_slurm.report.page import page as page_of
 from romul_slurm.report.write import write_report
-from tests.report import packages
 from tests.report.populations import ALL_KINDS, BEGAN, LR, create, grown, hired
 
 pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
 
-from tests.report.browser import Page, browser
+from tests.report.browser import Page
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
 TRACES = {"scores": 4, "genealogy": 5, "timeline": 5, "cost": 1}
 """Figure -> traces; the timeline's: training, preempted, lost, starting, and preemptions."""
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    absent = packages.missing()
-    if absent and packages.packages.install(absent):
-        pytest.skip(packages.complaint(absent))
-    with browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report([grown(tmp_path_factory.mktemp("grown") / "run", space=ALL_KINDS)])
 
 
 def traces(page: Page) -> dict[str, int]:
@@ -265,112 +246,6 @@ def test_a_log_axis_that_was_zoomed_has_ticks_still(page: Page, report: Path) ->
     page.until(f"{ticks}.includes('0.001')")
 
 
-# --- parallel coordinates ---
-
-
-def chosen(page: Page) -> str:
-    return str(page.run("return document.querySelector('.chosen').textContent"))
-
-
-def passing(page: Page, test: str) -> int:
-    """Return how many of the lines that are drawn are of results that pass a test."""
-    lines = "linesOfResults(nodes.find(([f]) => f.axes)[0])"
-    read = "({row}) => (v => v !== null && (" + test + "))(page.table.values.lr[row])"
-    return int(page.run(f"return {lines}.filter({read}).length"))
-
-
-def drag(page: Page, axis: str, begin: float, end: float, *, touch: bool = False) -> None:
-    """Drag along an axis, from one height to another: 0 is its low end, 1 the high one."""
-    page.run("document.getElementById('parallel').scrollIntoView({block: 'center'})")
-    box = page.run(
-        "return document.querySelector(`.zone[aria-label='${arguments[0]}']`)"
-        ".previousSibling.parentNode.querySelector('.axis').getBoundingClientRect()",
-        axis,
-    )
-    at = [(box["left"], box["bottom"] - part * box["height"]) for part in (begin, end)]
-    for kind, (x, y) in zip(("Start", "Move"), at, strict=True):
-        if touch:
-            page.cdp(
-                "Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=[{"x": x, "y": y}]
-            )
-        else:
-            mouse = {"Start": "mousePressed", "Move": "mouseMoved"}[kind]
-            page.cdp("Input.dispatchMouseEvent", type=mouse, x=x, y=y, button="left", buttons=1)
-    if touch:
-        page.cdp("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-    else:
-        page.cdp("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left")
-
-
-def press(page: Page, key: str) -> None:
-    page.cdp("Input.dispatchKeyEvent", type="keyDown", key=key, code=key)
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_dragging_along_axes_leaves_the_results_that_pass_there(
-    page: Page, report: Path, width: int
-) -> None:
-    page.open(report, width=width)
-    lines = passing(page, "true")
-    assert "Drag along an axis" in chosen(page)
-    drag(page, "lr", 0.5, 1.05, touch=width == 390)
-    left = passing(page, "v >= 0.01")  # half way from 0.0001 to 1 on a log scale
-    assert 0 < left < lines
-    assert chosen(page).startswith(f"{left} of {lines} results pass: lr 0.01")
-    drag(page, "score", 0.8, 1.05, touch=width == 390)
-    fewer = int(chosen(page).split()[0])
-    assert 0 < fewer < left
-    assert "lr " in chosen(page) and "; score " in chosen(page)
-    drawn = page.run("return [...document.querySelectorAll('.kept')].map(e => e.getAttribute('d'))")
-    assert "".join(drawn).count("M") == fewer
-    assert not page.errors()
-
-
-def test_escape_and_a_click_let_all_results_pass_again(page: Page, report: Path) -> None:
-    page.open(report)
-    drag(page, "lr", 0.5, 1)
-    drag(page, "lr", 0.1, 0.1)
-    assert "Drag along an axis" in chosen(page)
-    drag(page, "lr", 0.5, 1)
-    drag(page, "dropout", 0.5, 1)
-    page.run("document.querySelector('.zone').focus()")
-    press(page, "Escape")
-    assert "Drag along an axis" in chosen(page)
-
-
-def test_axes_are_sliders_for_the_keyboard(page: Page, report: Path) -> None:
-    page.open(report)
-    zone = "document.querySelector(\".zone[aria-label='lr']\")"
-    page.run(f"{zone}.focus()")
-    press(page, "ArrowDown")
-    assert page.run(f"return {zone}.getAttribute('aria-valuetext')") == "highest quarter"
-    assert int(chosen(page).split()[0]) == passing(page, "v >= 0.1")
-    press(page, "ArrowUp")
-    assert page.run(f"return {zone}.getAttribute('aria-valuetext')") == "all"
-
-
-def test_a_line_tells_of_its_result_and_the_legend_hides_it(page: Page, report: Path) -> None:
-    page.open(report)
-    page.run("document.getElementById('parallel').scrollIntoView({block: 'center'})")
-    x, y, row = page.run("""
-        const [figure, node] = nodes.find(([f]) => f.axes);
-        const best = linesOfResults(figure).at(-1), places = placesOf(figure, node);
-        const box = node.querySelector('svg').getBoundingClientRect(), last = best.at.length - 1;
-        return [box.left + places.x(last), box.top + places.y(best.at[last]), best.row];
-    """)
-    page.move(x - 1, y)
-    page.until("!tip.hidden")
-    member, age = page.run(
-        "return ['member', 'age'].map(c => page.table.columns[c][arguments[0]])", row
-    )
-    assert page.run("return tip.innerText").startswith(f"member {member}, age {age}")
-    page.run(
-        "[...document.querySelectorAll('.legend button')]"
-        ".find(b => b.textContent === 'best result').click()"
-    )
-    page.until("!document.querySelector('.kept[data-name=\"best result\"]').getAttribute('d')")
-
-
 def test_a_page_is_printed_light_and_whole(page: Page, report: Path) -> None:
     page.open(report, dark=True)
     page.run("dispatchEvent(new Event('beforeprint'))")
@@ -381,55 +256,6 @@ def test_a_page_is_printed_light_and_whole(page: Page, report: Path) -> None:
     page.until(
         "nodes[0][1].layout.font.color !== arguments[0]".replace("arguments[0]", repr(inks[0]))
     )
-
-
-# --- while it runs ---
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = grown(tmp_path_factory.mktemp("running") / "run", report=True)
-    made = root / "report.html"
-    made.write_text(page_of(replace(read_series(root), running=True)), "utf-8")
-    return made
-
-
-def test_a_page_that_reloads_itself_keeps_what_one_looks_at(page: Page, running: Path) -> None:
-    page.open(running)
-    page.run("document.getElementById('reload').focus()")
-    for kind in ("keyDown", "keyUp"):
-        page.cdp("Input.dispatchKeyEvent", type=kind, key=" ", code="Space", text=" ")
-    assert page.run("return document.getElementById('reload').checked")
-    page.run("Plotly.relayout('scores', {'xaxis.range': [2, 5]})")
-    page.run("document.querySelector('.legend button').click()")
-    page.run("document.querySelector('.zone').focus()")
-    press(page, "ArrowUp")
-    page.run("window.scrollTo(0, 700); window.before = true; renew()")
-    page.until("window.before === undefined && document.readyState === 'complete'")
-    page.until("window.scrollY === 700")
-    page.run("all()")
-    assert page.run("return document.getElementById('reload').checked")
-    assert page.run("return nodes[0][1].layout.xaxis.range") == [2, 5]
-    assert page.run("return nodes[0][1].data.map(t => t.visible)")[:2] == [False, False]
-    pressed = "document.querySelector('.legend button').getAttribute('aria-pressed')"
-    assert page.run(f"return {pressed}") == "false"
-    assert "results pass: lr " in chosen(page)
-    assert not page.errors()
-
-
-def test_a_page_reloads_itself_only_if_one_wants_that_and_does_nothing(
-    page: Page, running: Path, report: Path
-) -> None:
-    page.open(running)
-    page.run("sessionStorage.clear(); location.reload()")
-    page.open(running)
-    assert not page.run("return due(Date.now() + 2 * IDLE_MS)")
-    page.run("document.getElementById('reload').click()")
-    assert page.run("return due(Date.now() + 2 * IDLE_MS)")
-    page.move(300, 300)
-    assert not page.run("return due(Date.now())")
-    page.open(report)  # it is done
-    assert page.run("return document.getElementById('reload')") is None
 
 
 @pytest.mark.parametrize(

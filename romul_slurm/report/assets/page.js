@@ -302,9 +302,10 @@ function draw(figure, node) {
 function begin(figure, node) {
   if (node.dataset.drawn) return;
   node.dataset.drawn = "yes";
+  near.unobserve(node);
   draw(figure, node);
   byKeys(figure, node);
-  if (figure.axes) return new ResizeObserver(() => draw(figure, node)).observe(node);
+  if (figure.axes) return onNewWidth(node, () => draw(figure, node));
   node.on("plotly_hover", (event) => {
     const { curveNumber, pointNumber } = event.points[0];
     tell(linesOf(figure, curveNumber, pointNumber), event.event.clientX, event.event.clientY);
@@ -317,6 +318,15 @@ function begin(figure, node) {
     figure.zoom = { xaxis: of(node._fullLayout.xaxis), yaxis: of(node._fullLayout.yaxis) };
     draw(figure, node); // with ticks for what is seen now
   });
+}
+
+function onNewWidth(node, redraw) {
+  let width = node.clientWidth;
+  new ResizeObserver(() => {
+    if (node.clientWidth === width) return; // nothing may move under a hand that drags
+    width = node.clientWidth;
+    redraw();
+  }).observe(node);
 }
 
 const nodes = page.figures.map((figure) => [figure, document.getElementById(figure.id)]);
