@@ -171,7 +171,8 @@ class Step:
         """
         stop = self.must_stop()
         if self._in_epoch and epoch_done and self._epochs + 1 >= self.interval:
-            return self.sign_of_life()
+            self.sign_of_life()
+            return
         self._safe_points += 1
         if self._link is None:
             return
