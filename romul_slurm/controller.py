@@ -237,7 +237,7 @@ class Controller:
             self._ledger.record(Unfinished(attempt.name, "cancelled", now, "", offset))
             return
         self._ledger.record(
-            Finished(attempt.name, r.score, now, r.started, r.train_s, r.metrics, offset)
+            Finished(attempt.name, r.score, now, r.started, r.train_s, r.metrics, offset, r.setup_s)
         )
 
     def _on_unfinished(self, attempt: Attempt, r: Report, offset: int) -> None:

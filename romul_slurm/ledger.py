@@ -28,7 +28,7 @@ class Ledger:
         self.state = state
         self.news = time.monotonic()
         """When something was last recorded."""
-        self.meanwhile: Callable[[float], None] = time.sleep
+        self.meanwhile: Callable[[float], None] = lambda pause_s: time.sleep(pause_s)
         """Called while the journal cannot be written, with how long to wait, in seconds."""
         self._journal = journal
         self._mail = mail

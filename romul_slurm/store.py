@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ WRITING = "checkpoint.tmp"
 """The same while it is being written."""
 WRITING_PARTIAL = "partial.tmp"
 """A partial checkpoint while it is being written."""
+_PARTIAL = re.compile(r"partial-\d+")
 
 
 def population_of(attempt: Path) -> Path:
@@ -34,6 +36,11 @@ def population_of(attempt: Path) -> Path:
 def partial_name(number: int) -> str:
     """Return the name of an attempt's published partial checkpoint."""
     return f"partial-{number}"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a folder of an attempt is ours, and not what the training wrote beside it."""
+    return name in (CHECKPOINT, WRITING, WRITING_PARTIAL) or bool(_PARTIAL.fullmatch(name))
 
 
 class Store:
