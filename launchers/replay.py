@@ -64,6 +64,7 @@ def _main(config: DictConfig) -> None:
         source = Source.read(Path(config.population))
         roots = dict.fromkeys([*source.import_roots(), str(Path.cwd()), str(ROOT)])
         population = prepare(replay_config(source, config), [*roots])
+        source.create(population)
     except RomulError as error:
         sys.exit(f"romul: {error}")
     outcome = run_shown({"": population})[""]

@@ -103,8 +103,9 @@ def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
 
 def read_index(path: Path) -> dict[str, list[str]]:
     """Return the overrides of each directory that a multirun.yaml tells of."""
-    populations = _written(path).get("populations")
-    return populations if isinstance(populations, dict) else {}
+    told = _written(path).get("populations")
+    populations = told if isinstance(told, dict) else {}
+    return {str(name): o for name, o in populations.items() if isinstance(o, list)}
 
 
 def write_index(path: Path, populations: Mapping[str, Sequence[str]]) -> None:

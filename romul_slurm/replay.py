@@ -19,6 +19,7 @@ from romul_slurm.clusters.base import check_number
 from romul_slurm.config import Config, in_one_line, population_name
 from romul_slurm.errors import ConfigError, NotThere
 from romul_slurm.estimate import Estimate, best_estimate
+from romul_slurm.launch import Population
 from romul_slurm.log import LogReader
 from romul_slurm.reading import read_config, read_state
 from romul_slurm.records import InboxRecord, Welcome
@@ -51,6 +52,12 @@ class Source:
         if best is None:
             raise NotThere(f"no step of {directory} is finished yet, so there is no schedule")
         return cls(store, read_config(store), best_schedule(state), best)
+
+    def create(self, replay: Population) -> None:
+        """Create a replay's directory if the task is configured by files that it needs, too."""
+        conf = self.store.read_conf()
+        if conf:
+            replay.store.create(OmegaConf.to_yaml(replay.config, resolve=True), conf)
 
     def import_roots(self) -> list[str]:
         """Return where the population's newest worker was told to import the task from."""

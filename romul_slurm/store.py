@@ -82,7 +82,7 @@ class Store:
             (self.root / self.attempt(member, age, "")).mkdir(parents=True, exist_ok=True)
 
     def create(self, config: str, conf: Mapping[str, bytes] | None = None) -> None:
-        """Make the directory of a new population; complete once config.yaml is there.
+        """Make the directory of a population unless there is one; complete once it has config.yaml.
 
         Args:
             config: the text of config.yaml.
@@ -91,6 +91,8 @@ class Store:
         Raises:
             StoreError: if the directory cannot be written or holds something else.
         """
+        if self.is_complete():
+            return
         try:
             if self.root.is_dir() and any(
                 p.name not in ("workers", "journal", "steps", "trash", "conf") and p.stat().st_size
@@ -105,7 +107,7 @@ class Store:
                 directory.mkdir(parents=True, exist_ok=True)
             for log in (self.beat, self.requests, self.status):
                 create_log(log)
-            if conf is not None:
+            if conf:
                 self._copy_conf(conf)
             replace_file(self.config, config)
         except OSError as error:
@@ -120,9 +122,19 @@ class Store:
         for name, content in files.items():
             (making / name).parent.mkdir(parents=True, exist_ok=True)
             (making / name).write_bytes(content)
-        remove(self.conf)  # of a population that never was completed
-        making.mkdir(exist_ok=True)
-        publish(making, self.conf)
+        if not self.is_complete():
+            remove(self.conf)  # of one that never was completed
+        try:
+            publish(making, self.conf)
+        except OSError:
+            remove(making)
+            if not self.conf.is_dir():  # another command was not faster either
+                raise
+
+    def read_conf(self) -> dict[str, bytes]:
+        """Return the files of conf/, by their paths in it."""
+        files = (path for path in self.conf.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.conf)): path.read_bytes() for path in files}
 
     def check(self) -> None:
         """Raise `StoreError` unless a population is here, and may be read."""

@@ -105,12 +105,13 @@ def copied(config: DictConfig, used: set[str]) -> tuple[Sources, dict[str, bytes
     everybodys = {(e.provider, e.path) for e in create_config_search_path(None).get_path()}
     sources: Sources = []
     files: dict[str, bytes] = {}
-    for number, source in enumerate(config.hydra.runtime.config_sources):
+    for source in config.hydra.runtime.config_sources:
         url = f"{source.schema}://{source.path}"
         if source.schema == "file":
-            url = f"{_FOLDER}/{number}"
+            folder = str(len(sources) + 1)
+            url = f"{_FOLDER}/{folder}"
             found = _files(Path(config.hydra.runtime.cwd, source.path), used)
-            files |= {f"{number}/{name}": content for name, content in found.items()}
+            files |= {f"{folder}/{name}": content for name, content in found.items()}
             if not found:
                 continue
         if (source.provider, url) not in everybodys:
@@ -152,7 +153,7 @@ def _forget(values: Any, path: list[str]) -> None:
 def _writable(value: Any) -> Any:
     """Return a value as it may stand in another configuration."""
     if isinstance(value, dict):
-        return {str(key): _writable(item) for key, item in value.items()}
+        return {encoded(str(key)): _writable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_writable(item) for item in value]
     return value if isinstance(value, bool | int | float | None) else encoded(str(value))

@@ -83,9 +83,7 @@ class Sweep:
             try:
                 config = self._config(base, overrides, sources, what)
                 population = prepare(config, self._import_roots())
-                if not population.store.is_complete():
-                    text = OmegaConf.to_yaml(population.config, resolve=True)
-                    population.store.create(text, files)
+                population.store.create(OmegaConf.to_yaml(population.config, resolve=True), files)
             except RomulError as error:
                 population = ConfigError(in_words_of_the_sweeper(str(error)))
             made[" ".join(overrides)] = population

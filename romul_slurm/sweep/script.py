@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,9 @@ from romul_slurm.sweep.source import absolute_sources, load_script
 _UNUSED = ("hydra/launcher", "hydra/sweeper")
 _NEITHER = "romul_step"
 """Stands for launcher and sweeper in a step, which uses neither."""
+
+_NO_YAML = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""Characters that do not come back from YAML."""
 
 LACKING = """\
     step = romul_slurm.current_step()   # at the start; then continue from what this returns:
@@ -159,7 +163,8 @@ def for_a_step() -> list[str]:
 
 def encoded(text: str) -> str:
     """Return a text as it may stand in a configuration, where it refers to nothing."""
-    return text.replace("%", "%25").replace("${", "%24{").replace("???", "%3F??")
+    text = text.replace("%", "%25").replace("${", "%24{").replace("???", "%3F??")
+    return _NO_YAML.sub(lambda found: urllib.parse.quote(found[0]), text)
 
 
 def decoded(text: str) -> str:

@@ -220,6 +220,27 @@ def _finished(project: Path) -> int:
     return sum(len(records(p, Finished)) for p in populations if journal_bytes(p))
 
 
+def test_the_schedule_that_was_found_is_trained_with_again_and_the_same_configuration(
+    project: Path,
+) -> None:
+    (population,) = run(project, *SMALL, *SPACE, "optimizer=sgd,adam")
+    for file in project.glob("conf/**/*.yaml"):
+        file.write_text("kind: [damaged", encoding="utf-8")
+    replay = [sys.executable, "-m", "launchers.replay", f"population={population}", "seeds=2"]
+    result = subprocess.run(
+        [*replay, "cluster.workers=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "(+0.0%)" in result.stdout  # the script is not random
+    (replayed,) = population.parent.glob("*-replay-*")
+    assert {each["config"]["out"] for each in seen(replayed)} == {"x"}
+
+
 def test_steps_may_be_raised_from_one(project: Path) -> None:
     (one,) = run(project, *SMALL, *SPACE, "hydra.sweeper.population.steps=1")
     assert run(project, *SMALL, *SPACE) == [one]

@@ -15,13 +15,17 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm import multirun
 from romul_slurm.errors import RomulError, StoreError
 from romul_slurm.launch import Population, turns
 from romul_slurm.reading import read_config
 from romul_slurm.store import Store
+from romul_slurm.sweep.frozen import plain
 from romul_slurm.sweep.isolation import as_before
 from romul_slurm.sweep.populations import in_words_of_the_sweeper, read
 from romul_slurm.sweep.results import write_index
@@ -173,6 +177,19 @@ def test_steps_are_composed_of_files_as_they_were(
     assert copied == {"1/config.yaml", "2/extra/e.yaml", *models, *parts}  # what steps may read
 
 
+def test_what_a_killed_command_or_another_one_has_begun_is_completed(project: Path) -> None:
+    found = population(project, *SPACE).store
+    files = found.read_conf()
+    (found.root / "config.yaml").unlink()
+    (found.root / "conf" / "1" / "model" / "new.yaml").touch()
+    (found.root / ".conf.1").mkdir()
+    (found.root / ".conf.1" / "half").touch()
+    assert population(project, *SPACE).store.read_conf() == files
+    found.create("another: one", {"other": b""})  # a moment too late
+    assert found.read_conf() == files
+    assert name(project, *SPACE) == found.root.name
+
+
 def test_projects_that_share_a_directory_have_populations_of_their_own(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +248,28 @@ def test_params_are_values_or_sweeps(project: Path) -> None:
     config = population(project).config.task
     assert config.space.width == {"type": "float", "low": 0.1, "high": 0.3}
     assert list(config.train.overrides) == ["+new=[null,1,true,'x']", "+more={a:1,b:'c d'}"]
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.sampled_from(
+    ["${a}", "???", "%3F", "1e3", "on", "012", "1:30", "2020-01-01", "~", "<<", "\x85", "\ufeff"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda value: st.lists(value, max_size=3) | st.dictionaries(texts, value, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(texts, values, max_size=3))
+def test_what_a_configuration_says_comes_back_from_that_of_a_population(said: Any) -> None:
+    try:
+        config = OmegaConf.create({**said, "hydra": {}})
+    except OmegaConfBaseException:  # ${a is no interpolation
+        assume(False)
+    written = OmegaConf.create({"said": plain(config, set())})
+    assert not OmegaConf.missing_keys(written)
+    read_back = OmegaConf.create(OmegaConf.to_yaml(written, resolve=True))
+    assert repr(read_back) == repr(written)
 
 
 def test_words_of_the_launcher_become_those_of_the_sweeper() -> None:
