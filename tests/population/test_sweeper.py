@@ -226,15 +226,7 @@ def test_the_schedule_that_was_found_is_trained_with_again_and_the_same_configur
     (population,) = run(project, *SMALL, *SPACE, "optimizer=sgd,adam")
     for file in project.glob("conf/**/*.yaml"):
         file.write_text("kind: [damaged", encoding="utf-8")
-    replay = [sys.executable, "-m", "launchers.replay", f"population={population}", "seeds=2"]
-    result = subprocess.run(
-        [*replay, "cluster.workers=1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    result = romul("replay", population, "seeds=2", "cluster.workers=1")
     assert result.returncode == 0, result.stderr
     assert "(+0.0%)" in result.stdout  # the script is not random
     (replayed,) = population.parent.glob("*-replay-*")
