@@ -62,7 +62,7 @@ def run_attempt(
             with naming(root / source):
                 manifest.verify(within(root, source))
         within(root, home).mkdir(parents=True, exist_ok=True)
-        with running(step), _this_process_only(), _signals_as_before():
+        with running(step), this_process_only(), _signals_as_before():
             score = _number(task()(step))
         finish(home, checksums=terms.checksums, link=link)
         result = report("finished", score=score, metrics=_finite(step.metrics))
@@ -82,8 +82,8 @@ def run_attempt(
 
 
 @contextlib.contextmanager
-def _this_process_only() -> Iterator[None]:
-    """End a process that the task has forked and that comes back from it: it is not the worker."""
+def this_process_only() -> Iterator[None]:
+    """End a process that was forked within and comes back from there: it is not the worker."""
     worker = os.getpid()
     try:
         yield

@@ -37,7 +37,7 @@ _FUTILE = 5
 _EXIT_S = 30.0
 """A worker that has said goodbye gets so long to end: something it loaded may hang at exit."""
 
-_OUTDATED = "workers that have imported the old one save, leave and are replaced"
+_OUTDATED = "workers that have the old code save, leave and are replaced"
 
 
 class Crew:

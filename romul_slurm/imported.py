@@ -51,6 +51,9 @@ class Imported:
     def changed(self) -> list[Path]:
         """Return the files that hold something else by now, or are gone; sorted."""
         known = {found for found in self._seen.copy().values() if found is not None}
+        for folder in {file.parent for file, _ in known}:
+            with contextlib.suppress(OSError):  # opened for the same reason as a file, see below
+                os.scandir(folder).close()
         return sorted({file for file, version in known if _has_changed(file, version)})
 
 

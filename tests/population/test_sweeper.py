@@ -260,9 +260,10 @@ def test_what_follows_an_edit_of_the_script_is_trained_with_the_new_code(
 ) -> None:
     """Also where the old one is in the middle of a step, which only the new one can end."""
     script, part = project / "train.py", project / "part.py"
-    text = SCRIPT.replace("import romul_slurm\n", "import part, romul_slurm\n")
+    text = SCRIPT.replace("import romul_slurm\n", "import part, romul_slurm, time\n")
     waiting = """    step.log(version=part.VERSION)
     while part.VERSION == 1 and step.age:
+        time.sleep(0.01)
         step.checkpoint(lambda: (step.checkpoint_dir / "total.json").write_text("0.0") and None)
     log.info("""
     script.write_text(text.replace("    log.info(", waiting), encoding="utf-8")
@@ -276,7 +277,10 @@ def test_what_follows_an_edit_of_the_script_is_trained_with_the_new_code(
     (population,) = (p for p in (project / "multirun").iterdir() if p.is_dir())
     assert len(workers(population)) == 2
     part.write_text("VERSION = 2  # mended\n", encoding="utf-8")
-    result = sweep(project, *SMALL, *SPACE)
+    try:
+        result = sweep(project, *SMALL, *SPACE)
+    finally:
+        kill(workers(population))
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count(f"the code has changed since it was imported: {part}") == 1
     finished = records(population, Finished)

@@ -480,7 +480,7 @@ def test_that_workers_leave_because_the_code_has_changed_is_told_once(bench: Ben
     bench.tick()
     bench.tick()
     (told,) = (note for note in bench.state.notes if "code" in note.text)
-    assert told.text.startswith("the code has changed: train.py; workers that have imported the")
+    assert told.text.startswith("the code has changed: train.py; workers that have the old code")
     assert bench.cluster.submitted == ["1.1.0", "1.1.1", "1.2.0", "1.2.1"]
 
 

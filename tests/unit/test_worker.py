@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import romul_slurm
+from romul_slurm.clusters.base import Job
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import Blocked, Goodbye, OutboxRecord, Welcome
 from romul_slurm.store import Store
@@ -56,6 +58,16 @@ def test_the_first_root_comes_before_all_else_and_the_others_after_it(
     monkeypatch.setattr(sys, "path", ["/other", "/standard", "/project"])
     _import_from(["/project", "/here", "/other"])
     assert sys.path == ["/project", "/other", "/standard", "/here"]
+
+
+def test_the_folder_one_is_in_is_searched_only_where_the_library_lies_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job("1.1.0", tmp_path, "nonce", tmp_path / "log")
+    monkeypatch.chdir(tmp_path)
+    assert job.command()[1:4] == ["-P", "-m", "romul_slurm.worker"]
+    monkeypatch.chdir(Path(romul_slurm.__file__).parents[1])
+    assert job.command()[1:3] == ["-m", "romul_slurm.worker"]
 
 
 # --- code that has changed ---------------------------------------------------------------------
