@@ -63,9 +63,12 @@ def run_attempt(
                 manifest.verify(within(root, source))
         within(root, home).mkdir(parents=True, exist_ok=True)
         with running(step), this_process_only(), _signals_as_before():
-            score = _number(task()(step))
+            train = task()
+            setup_s = time.monotonic() - clock
+            score = _number(train(step))
         finish(home, checksums=terms.checksums, link=link)
-        result = report("finished", score=score, metrics=_finite(step.metrics))
+        metrics = _finite(step.metrics)
+        result = report("finished", score=score, metrics=metrics, setup_s=setup_s)
     except StepInterrupted:
         return report("cancelled" if link.cancelled() else "interrupted")
     except KeyboardInterrupt:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from romul_slurm.errors import Superseded
+from romul_slurm.errors import Superseded, in_a_line
 from romul_slurm.reading import history_dicts, step_dict
 from romul_slurm.space import Space
 from romul_slurm.state import State
@@ -112,7 +111,7 @@ class Callbacks:
                 del self._callbacks[name]
                 self._note(
                     f"callbacks.{name} failed and is switched off until the same command is run "
-                    f"again; the population goes on without it: {_in_a_line(error)}"
+                    f"again; the population goes on without it: {in_a_line(error)}"
                 )
 
 
@@ -130,12 +129,6 @@ def following(
         told.end()
         raise
     told.end()
-
-
-def _in_a_line(error: BaseException) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})"
 
 
 def _complain(text: str) -> None:

@@ -192,11 +192,12 @@ def identity(config: DictConfig) -> dict[str, Any]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the keys that differ, each as `key: old -> new`."""
     before, after = dict(_flatten(old)), dict(_flatten(new))
-    return [
-        f"{key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
-        for key in sorted(before | after)
-        if before.get(key, _flatten) != after.get(key, _flatten)
-    ]
+    told = []
+    for key in sorted(before | after):
+        one, other = before.get(key, "not set"), after.get(key, "not set")
+        if one != other and repr(one) != repr(other):  # a NaN is no other one
+            told.append(f"{key}: {one} -> {other}")
+    return told
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

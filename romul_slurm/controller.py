@@ -17,7 +17,7 @@ from typing import Literal
 from romul_slurm import timing
 from romul_slurm.clusters import Cluster
 from romul_slurm.crew import Crew, where
-from romul_slurm.errors import Superseded
+from romul_slurm.errors import Superseded, exception_line
 from romul_slurm.journal import Journal
 from romul_slurm.ledger import Ledger
 from romul_slurm.log import LogReader, LogWriter
@@ -68,6 +68,7 @@ class Controller:
         import_roots: list[str],
         compromised: Callable[[], bool] = lambda: False,
         view: Callable[[Controller], None] = lambda controller: None,
+        wait: Callable[[float], None] = time.sleep,
     ):
         self.store = store
         self.state = state
@@ -78,6 +79,7 @@ class Controller:
         self._planner = planner
         self._compromised = compromised
         self._view = view
+        self._wait = wait
         self._mail = Mailroom(store)
         self._ledger = Ledger(journal, state, self._mail, cluster)
         self._ledger.meanwhile = self._meanwhile
@@ -175,8 +177,9 @@ class Controller:
         with contextlib.suppress(OSError):  # kept by the writer for the next beat
             self._beat.append([Beat(self._ledger.segment, time.time())])
 
-    def _meanwhile(self) -> None:
-        """While the journal cannot be written, make room."""
+    def _meanwhile(self, pause_s: float) -> None:
+        """While the journal cannot be written, make room, and let others have their turns."""
+        self._wait(pause_s)
         self._keep_beat()
         self._retention.purge()
 
@@ -234,7 +237,7 @@ class Controller:
             self._ledger.record(Unfinished(attempt.name, "cancelled", now, "", offset))
             return
         self._ledger.record(
-            Finished(attempt.name, r.score, now, r.started, r.train_s, r.metrics, offset)
+            Finished(attempt.name, r.score, now, r.started, r.train_s, r.metrics, offset, r.setup_s)
         )
 
     def _on_unfinished(self, attempt: Attempt, r: Report, offset: int) -> None:
@@ -242,12 +245,12 @@ class Controller:
         self._ledger.record(Unfinished(attempt.name, r.outcome, time.time(), r.error, offset))
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
-            self.note(f"{where(attempt)}: attempt failed: {_last_line(r.error)} ({log})")
+            self.note(f"{where(attempt)}: attempt failed: {exception_line(r.error)} ({log})")
             if r.fatal and self.closing is None:
                 self._begin_closing("failed", r.error)
                 self._closing_since -= _CLOSING_S  # nothing that others train is worth waiting for
         elif r.outcome in ("full", "disk"):
-            self._outage.begin(where(attempt), _last_line(r.error), lost=True)
+            self._outage.begin(where(attempt), exception_line(r.error), lost=True)
             if r.outcome == "disk":
                 self._on_disk_trouble(attempt.worker)
         elif r.outcome == "orphaned":
@@ -370,7 +373,3 @@ class Controller:
     def _show(self) -> None:
         with contextlib.suppress(OSError):  # nobody decides by it
             self._view(self)
-
-
-def _last_line(text: str) -> str:
-    return text.strip().rsplit("\n", 1)[-1]

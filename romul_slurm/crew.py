@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from romul_slurm.records import (
     WorkerJoined,
     WorkerLeft,
     WorkerReleased,
+    WorkerStarted,
 )
 from romul_slurm.recruiter import Recruiter
 from romul_slurm.settings import PopulationConfig
@@ -62,6 +64,8 @@ class Crew:
         self._recruiter = Recruiter(store, ledger, cluster, self._prepare, self._left)
         self._requests = store.requests.stat().st_size
         self._dismissed: set[str] = set()
+        self._started: set[str] = set()
+        """Workers whose start is in the journal."""
         self._seen: Mapping[str, JobStatus] = {}
         self._told: set[str] = set()
         self._asked_at = self._scanned_at = 0.0
@@ -223,6 +227,7 @@ class Crew:
         self._recruiter.settle()
         for worker in list(self._state.workers.values()):
             status = self._seen.get(worker.job)
+            self._note_start(worker, status)
             if status is not None and status.state == "ended":
                 self._on_ended(worker, status)
             elif worker.released:
@@ -237,6 +242,12 @@ class Crew:
                 limit = f"population.stall_timeout_s={self._settings.stall_timeout_s:g}"
                 self._lose(worker, "failed", f"no safe point within {limit}: it was ended")
 
+    def _note_start(self, worker: WorkerState, status: JobStatus | None) -> None:
+        """Journal when a worker got its machine; a later controller says the same once more."""
+        if status is not None and status.began and worker.name not in self._started:
+            self._started.add(worker.name)
+            self._ledger.record(WorkerStarted(worker.name, status.began))
+
     def _on_ended(self, worker: WorkerState, status: JobStatus) -> None:
         reason = status.reason or "the worker vanished"
         ending: Ending = "failed" if status.fault else "preempted" if status.taken else "lost"
@@ -244,7 +255,9 @@ class Crew:
             self._recruiter.stillborn(worker)
         self._lose_attempt(worker, ending, reason)
         self._send_leave(worker.name, reason)  # it may live on where the cluster cannot see it
-        self._left(worker.name, reason)
+        # that a job was ended after its worker's goodbye, or by us, is no preemption
+        preempted = status.preempted or (status.taken and not worker.released)
+        self._left(worker.name, reason, status.until, preempted)
 
     def _see_off(self, worker: WorkerState) -> None:
         """See that a released worker's job ends: at once, or some time after its goodbye."""
@@ -392,10 +405,14 @@ class Crew:
     def _send_leave(self, worker: str, reason: str) -> None:
         self._ledger.send(worker, Leave(self._ledger.segment, reason))
 
-    def _left(self, worker: str, reason: str) -> None:
-        self._ledger.record(WorkerLeft(worker, time.time(), reason))
+    def _left(
+        self, worker: str, reason: str, ended: float = math.inf, preempted: bool = False
+    ) -> None:
+        known = ended if math.isfinite(ended) else 0.0
+        self._ledger.record(WorkerLeft(worker, time.time(), reason, known, preempted))
         self._mail.close(worker)
         self._dismissed.discard(worker)
+        self._started.discard(worker)
 
 
 def _how_busy(worker: WorkerState) -> tuple[bool, bool]:

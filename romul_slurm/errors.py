@@ -4,6 +4,10 @@ Each message is one paragraph that says what is wrong, where, and what to do. Th
 prints it without a traceback.
 """
 
+from __future__ import annotations
+
+import traceback
+
 
 class RomulError(Exception):
     """Base of all errors that are the user's to mend."""
@@ -63,3 +67,18 @@ class NotNow(ClusterError):
 
 class Unreachable(ClusterError):
     """Nobody answered, so nothing is known: what was asked for may have been done all the same."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return what a piece of the user's code raised, and where."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})"
+
+
+def exception_line(trace: str) -> str:
+    """Return the line of a printed traceback that names the exception, of other text the last."""
+    after = trace.rpartition("\n  File ")[2].splitlines()
+    named = (line for line in after[1:] if line and not line[0].isspace())
+    last = trace.strip().rpartition("\n")[2]
+    return next(named, last) if "\n  File " in trace else last

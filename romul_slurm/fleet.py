@@ -20,7 +20,8 @@ from typing import Any
 
 from romul_slurm.clusters import Cluster
 from romul_slurm.controller import Controller
-from romul_slurm.errors import ConfigError, RomulError
+from romul_slurm.errors import ConfigError, RomulError, in_a_line
+from romul_slurm.estimate import best_estimate
 from romul_slurm.launch import Population, turns
 from romul_slurm.records import Stopped
 from romul_slurm.report.refresh import Pages
@@ -50,19 +51,18 @@ class Outcome:
     @property
     def why(self) -> str:
         """What went wrong, in a sentence."""
-        if isinstance(self.error, OSError):
-            return f"{self.error}. Nothing is lost: mend that, then the same command continues"
-        if self.error is not None:
+        if isinstance(self.error, RomulError):
             return str(self.error)
+        if self.error is not None:
+            what = self.error if isinstance(self.error, OSError) else in_a_line(self.error)
+            return f"{what}. Nothing is lost: mend that, then the same command continues"
         return "" if self.stopped is None else f"the population failed: {self.stopped.text}"
 
     @property
     def score(self) -> float | None:
-        """The best score, None if there is none or it is not finite."""
-        if self.state is None or self.state.best is None:
-            return None
-        member, age = self.state.best
-        return self.state.rows[member][age - 1].score
+        """How good the best result is, None if there is none or its score is not finite."""
+        estimate = None if self.state is None else best_estimate(self.state)
+        return None if estimate is None else estimate.mean
 
 
 class Fleet:
@@ -75,6 +75,8 @@ class Fleet:
         """Of those that have ended."""
         self._running: dict[str, tuple[Population, Turns]] = {}
         self._pages = Pages()
+        self._due: list[tuple[float, str]] = []
+        """When who wants its turn; a heap."""
         taken: dict[str, str] = {}
         for name, population in populations.items():
             if isinstance(population, RomulError):
@@ -85,21 +87,16 @@ class Fleet:
                 same = ConfigError(f"this is the same population as {taken[root]}: {root}")
                 self.outcomes[name] = Outcome(population, error=same)
                 continue
-            self._running[name] = population, turns(population, views[name])
+            self._running[name] = population, turns(population, views[name], self._others)
         _share([population.cluster for population, _ in self._running.values()])
 
     def run(self) -> None:
         """Give each population its turn when it is due, until all have ended."""
-        due = [(0.0, name) for name in self._running]
+        self._due = [(0.0, name) for name in self._running]
         with _terminate_like_interrupt():
             try:
-                while due:
-                    at, name = heapq.heappop(due)
-                    cluster = self._running[name][0].cluster
-                    cluster.wait(max(0.0, at - time.monotonic()))
-                    pause = self._turn(name)
-                    if pause is not None:
-                        heapq.heappush(due, (time.monotonic() + pause, name))
+                while self._due:
+                    self._next()
                 self._pages.wait(_LAST_PAGES_S)
             finally:
                 for population, generator in self._running.values():
@@ -107,6 +104,20 @@ class Fleet:
                     if population.config.report and population.store.journal.exists():
                         self._pages.finish(population.store.root)
                 self._pages.wait(0.0)
+
+    def _others(self, pause_s: float) -> None:
+        """Let time pass in a turn that cannot go on: the others have theirs meanwhile."""
+        limit = time.monotonic() + pause_s
+        while self._due and self._due[0][0] < limit:
+            self._next()
+        time.sleep(max(0.0, limit - time.monotonic()))
+
+    def _next(self) -> None:
+        at, name = heapq.heappop(self._due)
+        self._running[name][0].cluster.wait(max(0.0, at - time.monotonic()))
+        pause = self._turn(name)
+        if pause is not None:
+            heapq.heappush(self._due, (time.monotonic() + pause, name))
 
     def _turn(self, name: str) -> float | None:
         """Take one turn of a population; return when it wants the next, in seconds from now."""
@@ -121,7 +132,7 @@ class Fleet:
             self.outcomes[name] = Outcome(population, *end.value)
             if population.config.report:
                 self._pages.finish(root)
-        except (RomulError, OSError) as error:
+        except Exception as error:  # a user's own algorithm may raise anything
             self.outcomes[name] = Outcome(population, error=error)
         del self._running[name]
         population.cluster.look(())  # nobody is interested in its jobs any more

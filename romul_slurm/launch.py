@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,11 +131,18 @@ def _make(config: DictConfig, kind: type, what: str) -> Any:
 
 
 def turns(
-    population: Population, view: Callable[[Controller], None] = lambda controller: None
+    population: Population,
+    view: Callable[[Controller], None] = lambda controller: None,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Generator[float, None, tuple[State, Stopped]]:
     """Run or continue a population until it ends; return what it came to.
 
     Yields how long to wait before the next turn, in seconds.
+
+    Args:
+        population: what to run.
+        view: called now and then with the controller.
+        wait: lets so many seconds pass where a turn cannot go on, on a full disk.
 
     Raises:
         StoreError: the directory holds something else, or cannot be written.
@@ -151,7 +159,7 @@ def turns(
             callbacks.tell_results()
             view(controller)
 
-        controller = _controller(population, claim, show)
+        controller = _controller(population, claim, show, wait)
         followed = population.followed(controller.state)
         with following(population.callbacks, followed, controller.note) as callbacks:
             stopped = yield from controller.turns()
@@ -159,7 +167,10 @@ def turns(
 
 
 def _controller(
-    population: Population, claim: Claim, view: Callable[[Controller], None]
+    population: Population,
+    claim: Claim,
+    view: Callable[[Controller], None],
+    wait: Callable[[float], None],
 ) -> Controller:
     store, state = population.store, population.new_state()
     journal = Journal(store.journal)
@@ -183,6 +194,7 @@ def _controller(
         list(population.import_roots),
         compromised=claim.is_lost,
         view=view,
+        wait=wait,
     )
     for line in journal.bad:
         controller.note(f"skipped a damaged line: {line}")

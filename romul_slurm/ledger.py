@@ -28,8 +28,8 @@ class Ledger:
         self.state = state
         self.news = time.monotonic()
         """When something was last recorded."""
-        self.meanwhile: Callable[[], None] = lambda: None
-        """Called now and then while the journal cannot be written."""
+        self.meanwhile: Callable[[float], None] = lambda pause_s: time.sleep(pause_s)
+        """Called while the journal cannot be written, with how long to wait, in seconds."""
         self._journal = journal
         self._mail = mail
         self._cluster = cluster
@@ -78,8 +78,7 @@ class Ledger:
         except OSError as error:
             self._complain(error)
         while True:
-            time.sleep(_RETRY_S)
-            self.meanwhile()
+            self.meanwhile(_RETRY_S)
             try:
                 self._journal.flush()
                 return self._mail.forgive_silence()  # workers could not write either

@@ -71,6 +71,8 @@ class Finished(Record, frozen=True, tag="finished"):
     metrics: dict[str, float] | None = None
     outbox: int = 0
     """How many bytes of the worker's outbox have been read with this record."""
+    setup_s: float = 0.0
+    """Seconds of `train_s` before the task was called, as in `Report`."""
 
 
 Ending = Literal[
@@ -119,6 +121,14 @@ class WorkersSubmitted(Record, frozen=True, tag="workers-submitted"):
     """Worker -> the cluster's name of its job."""
 
 
+class WorkerStarted(Record, frozen=True, tag="worker-started"):
+    """The cluster gave a worker a machine, from when on it costs something."""
+
+    worker: str
+    began: float
+    """As the cluster says, by its own clock."""
+
+
 class WorkerJoined(Record, frozen=True, tag="worker-joined"):
     """A worker said hello."""
 
@@ -146,6 +156,10 @@ class WorkerLeft(Record, frozen=True, tag="worker-left"):
     worker: str
     time: float
     reason: str
+    ended: float = 0.0
+    """When the job ended, as the cluster says, by its own clock; 0 if it does not know."""
+    preempted: bool = False
+    """The cluster took it away, whether it had time to say goodbye or not."""
 
 
 class MemberEnded(Record, frozen=True, tag="member-ended"):
@@ -207,6 +221,7 @@ JournalRecord = (
     | PartialSaved
     | WorkersIntended
     | WorkersSubmitted
+    | WorkerStarted
     | WorkerJoined
     | WorkerReleased
     | WorkerLeft
@@ -271,6 +286,8 @@ class Report(Record, frozen=True, tag="report"):
     error: str = ""
     saved: int = 0
     """How many partial checkpoints it published, in case their announcements got lost."""
+    setup_s: float = 0.0
+    """Seconds of `train_s` before the task was called: its imports, above all."""
     fatal: bool = False
     """The task cannot be trained at all: the population ends with this error."""
 

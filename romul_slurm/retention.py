@@ -17,7 +17,7 @@ from romul_slurm import timing
 from romul_slurm.disk import may_pass
 from romul_slurm.errors import StoreError
 from romul_slurm.state import State
-from romul_slurm.store import Store, remove, within
+from romul_slurm.store import Store, is_checkpoint, remove, within
 
 _BUDGET_S = 0.05
 """A turn spends no more than about this on deleting."""
@@ -156,7 +156,8 @@ class Retention:
         found = [self._store.steps]
         for _ in range(4):
             found = [path for folder in found for path in _folders_in(folder)]
-        return [name for path in found if (name := str(path.relative_to(root))) not in known]
+        ours = [str(path.relative_to(root)) for path in found if is_checkpoint(path.name)]
+        return [name for name in ours if name not in known]
 
     def purge_all(self) -> None:
         """Delete all of trash/: every worker has left, nobody reads it."""

@@ -35,6 +35,7 @@ from romul_slurm.records import (
     WorkerReleased,
     WorkersIntended,
     WorkersSubmitted,
+    WorkerStarted,
 )
 from romul_slurm.replicates import Replicates
 from romul_slurm.store import CHECKPOINT, WRITING, WRITING_PARTIAL, Store, partial_name
@@ -182,6 +183,7 @@ class State:
             PartialSaved: self._partial,
             WorkersIntended: self._intended,
             WorkersSubmitted: self._submitted,
+            WorkerStarted: lambda _: None,  # nothing is decided by it
             WorkerJoined: self._joined,
             WorkerReleased: self._released,
             WorkerLeft: self._left,

@@ -168,14 +168,16 @@ class Step:
         go. Returning None says that it has written to `step.checkpoint_dir` itself.
 
         In a loop over `epochs` it stands at the end of the body; anywhere else in it, pass
-        `epoch_done=False`, and the epoch is begun again by whoever continues.
+        `epoch_done=False`, and the epoch is begun again by whoever continues. The end of the last
+        epoch is no safe point: who continued there would have no epoch to take the score from.
         """
+        stop = self.must_stop()
+        if self._in_epoch and epoch_done and self._epochs + 1 >= self.interval:
+            self.sign_of_life()
+            return
         self._safe_points += 1
         if self._link is None:
             return
-        stop = self._link.must_stop()
-        if stop and self._link.cancelled():
-            raise StepInterrupted
         if stop or time.monotonic() - self._saved_at >= self._every_s:
             self._save_partial(make_state, self._epochs + (self._in_epoch and epoch_done))
         if stop:

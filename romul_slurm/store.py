@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -23,11 +24,17 @@ WRITING = "checkpoint.tmp"
 """The same while it is being written."""
 WRITING_PARTIAL = "partial.tmp"
 """A partial checkpoint while it is being written."""
+_PARTIAL = re.compile(r"partial-\d+")
 
 
 def partial_name(number: int) -> str:
     """Return the name of an attempt's published partial checkpoint."""
     return f"partial-{number}"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a folder of an attempt is ours, and not what the training wrote beside it."""
+    return name in (CHECKPOINT, WRITING, WRITING_PARTIAL) or bool(_PARTIAL.fullmatch(name))
 
 
 class Store:

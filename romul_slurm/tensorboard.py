@@ -7,9 +7,11 @@ is lost or there twice. Needs the package tensorboard, but neither TensorFlow no
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import math
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -72,7 +74,11 @@ class TensorBoard(Callback):
     def _root(self) -> Path:
         assert self._population is not None
         home = self._population.directory
-        return Path(self.directory) / home.name if self.directory else home / "tensorboard"
+        if not self.directory:
+            return home / "tensorboard"
+        # others of that name may be elsewhere
+        which = hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:6]
+        return Path(self.directory) / f"{home.name}-{which}"
 
 
 def check_installed() -> None:

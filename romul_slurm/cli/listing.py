@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from romul_slurm.cli.common import print_json, short
-from romul_slurm.errors import NotThere, StoreError
+from romul_slurm.errors import NotThere
 from romul_slurm.status import is_interrupted
 from romul_slurm.store import Store
 
@@ -65,7 +65,7 @@ def ls(options: argparse.Namespace) -> None:
 def populations(folder: Path) -> Iterator[Path]:
     """Yield the populations in a folder and below, but not what may be inside of them."""
     if not folder.is_dir():
-        raise StoreError(f"{folder} is no directory: give the folder that holds populations")
+        raise NotThere(f"{folder} is no directory: give the folder that holds populations")
     waiting = [str(folder)]
     while waiting:
         here = waiting.pop()

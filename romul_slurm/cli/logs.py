@@ -66,7 +66,12 @@ def logs(options: argparse.Namespace) -> None:
     attempts = _Attempts(store, member)
     attempts.update()
     attempt = _newest(attempts, age)
-    if attempt is None and (not options.follow or age is not None or _is_over(store, attempts)):
+    if attempt is None and (
+        not options.follow
+        or age is not None
+        or member >= _members(store)
+        or _is_over(store, attempts)
+    ):
         raise NotThere(_why_none(store, attempts, member, age))
     if options.json:
         assert attempt is not None
@@ -77,6 +82,14 @@ def logs(options: argparse.Namespace) -> None:
         assert attempt is not None
         _head(attempts.log(attempt))
         _copy(attempts.log(attempt), 0)
+
+
+def _members(store: Store) -> int:
+    """Return how many members there can ever be, repetitions included."""
+    from romul_slurm.reading import read_config
+
+    settings = read_config(store).population
+    return int(settings.members * settings.get("replicates", 1) + settings.get("evaluations", 0))
 
 
 def _newest(attempts: _Attempts, age: int | None) -> Assigned | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from romul_slurm.cli.common import print_json, read, short
-from romul_slurm.errors import CheckpointDamaged, NotThere
+from romul_slurm.errors import CheckpointDamaged, NotThere, StoreError
 
 if TYPE_CHECKING:
     from romul_slurm.state import State
@@ -132,5 +132,8 @@ def export(options: argparse.Namespace) -> None:
     if options.schedule == "-":
         sys.stdout.write(text)
         return
-    replace_file(Path(options.schedule).absolute(), text)
+    try:
+        replace_file(Path(options.schedule).absolute(), text)
+    except OSError as error:
+        raise StoreError(f"cannot write {options.schedule}: {error.strerror}") from error
     print(f"wrote {options.schedule}: algorithm=manual algorithm.file={options.schedule} reads it")

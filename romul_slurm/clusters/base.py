@@ -71,7 +71,10 @@ class JobStatus:
         reason: why it waits or has ended, in the cluster's words; empty for what is usual.
         fault: it broke by its own doing: a segmentation fault, too much memory.
         taken: it ended for reasons that lie outside it: preemption, a node's failure, a cancel.
-        until: when the cluster will end it, in seconds since 1970.
+        preempted: the cluster needs, or needed, its machine for another job; it may have had the
+            time to end by itself.
+        began: when it was given a machine, in seconds since 1970; 0 if not yet, or unknown.
+        until: when the cluster will end it, or ended it, in seconds since 1970.
     """
 
     state: Literal["queued", "running", "suspended", "requeued", "stuck", "ended"]
@@ -79,6 +82,8 @@ class JobStatus:
     reason: str = ""
     fault: bool = False
     taken: bool = False
+    preempted: bool = False
+    began: float = 0.0
     until: float = float("inf")
 
 

@@ -15,11 +15,15 @@ PARTS = {
     "repetitions": "training the best result again, with other seeds",
     "under way": "steps that are being trained now",
     "cut short": "attempts that ended early and from whose partial checkpoint others went on",
-    "lost": "attempts of which nothing was kept: preempted, failed, lost",
+    "lost to preemption": "attempts of which nothing was kept, as the cluster took the worker away",
+    "other losses": "attempts of which nothing was kept: failed, out of time, worker vanished",
     "waiting": "between steps: loading, saving, waiting for work",
-    "starting": "from the start of the job to the worker's hello",
+    "starting": "from the start of the job until the task is imported and made",
 }
 """What worker time goes into, and in words."""
+
+_LOST: dict[str, str] = {"preempted": "lost to preemption", "lost": "other losses"}
+"""What a worker did -> what that went into."""
 
 TRAINED = ("best lineage", "other lineages", "abandoned lineages", "repetitions", "under way")
 
@@ -44,6 +48,11 @@ class Cost:
     def trained_s(self) -> float:
         """The part of it that was spent in trainings that counted, or may still count."""
         return sum(self.parts[name] for name in TRAINED)
+
+    @property
+    def lost_s(self) -> float:
+        """The part of which nothing was kept, for whatever reason."""
+        return sum(self.parts[name] for name in _LOST.values())
 
     def share(self, seconds: float) -> float:
         """Return the share of the allocated time, 0 if there is none."""
@@ -74,12 +83,12 @@ def _add(
 ) -> None:
     length, trial = span.end - span.begin, span.trial
     if trial is None or span.state != "training":
-        parts[span.state] += length
+        parts[_LOST.get(span.state, span.state)] += length
         return
     if not trial.ending:
         parts["under way"] += length
         return
-    trained, result = min(length, trial.train_s), (trial.member, trial.age + 1)
+    trained, result = min(length, trial.train_s - trial.setup_s), (trial.member, trial.age + 1)
     parts["waiting"] += length - trained
     if trial.member >= state.history.members:
         parts["repetitions"] += trained
@@ -113,3 +122,8 @@ def occupied(lives: Iterable[Life], until: float) -> list[tuple[float, float]]:
         else:
             union.append((begin, end))
     return union
+
+
+def elapsed(busy: list[tuple[float, float]], time: float) -> float:
+    """Return how many seconds of these stretches had passed at a time."""
+    return sum(min(end, time) - begin for begin, end in busy if begin < time)

@@ -26,19 +26,39 @@ from romul_slurm.records import (
     WorkerReleased,
     WorkersIntended,
     WorkersSubmitted,
+    WorkerStarted,
 )
 
-Doing = Literal["queued", "starting", "training", "cut short", "lost", "waiting"]
+Doing = Literal["queued", "starting", "training", "cut short", "preempted", "lost", "waiting"]
 
-STATES: tuple[Doing, ...] = ("training", "cut short", "lost", "waiting", "starting", "queued")
+STATES: tuple[Doing, ...] = (
+    *("training", "cut short", "preempted", "lost"),
+    *("waiting", "starting", "queued"),
+)
 """What a worker can be doing.
 
 cut short: training that was ended, but left a partial checkpoint from which another attempt went
-on. lost: training of which nothing was kept. queued: not paid for.
+on. preempted: training of which nothing was kept, as the cluster took the worker away. lost: the
+same for any other reason. queued: not paid for.
 """
 
+ENDED_EARLY: tuple[Doing, ...] = ("cut short", "preempted", "lost")
+
 _OF_AN_ATTEMPT = re.compile(r"member \d+ at age \d+: attempt [a-z]+: ")
-_SLURM_JOB = re.compile(r"\d+(_\d+)?")
+_PROCESS = re.compile(r".+:\d+:\d+(\.\d+)?")
+"""A job that is a process of the controller's machine: host, pid, start time."""
+_LEFT = ("interrupted", "lost")
+_WHY = {
+    "failed": "failed",
+    "lost": "the worker was lost",
+    "preempted": "preempted",
+    "interrupted": "the worker had to leave",
+    "cancelled": "not needed any more",
+    "orphaned": "what it was to continue is missing or damaged",
+    "full": "no room for its checkpoint",
+    "disk": "the disk failed",
+}
+"""Why an attempt ended, by its ending."""
 
 
 class Trial(msgspec.Struct, gc=False):
@@ -54,6 +74,8 @@ class Trial(msgspec.Struct, gc=False):
     ending: str = ""
     """finished, or why not; empty while it runs."""
     train_s: float = 0.0
+    setup_s: float = 0.0
+    """Seconds of these before the task was called."""
     saved: bool = False
     """Whether it left a partial checkpoint."""
     error: str = ""
@@ -62,7 +84,9 @@ class Trial(msgspec.Struct, gc=False):
         """Return what its worker was doing, as it turned out."""
         if self.ending in ("", "finished"):
             return "training"
-        return "cut short" if self.saved else "lost"
+        if self.saved:
+            return "cut short"
+        return "preempted" if self.ending == "preempted" else "lost"
 
 
 class Span(NamedTuple):
@@ -81,36 +105,78 @@ class Life:
     name: str
     submitted: float | None = None
     job: str = ""
+    began: float | None = None
+    """When the cluster gave it a machine, by the cluster's clock."""
     host: str = ""
     joined: float | None = None
     heard: float = 0.0
     """Time of the last record about something that it did."""
     left: float | None = None
     reason: str = ""
+    taken: bool = False
+    """The cluster took it away, whether it could say goodbye or not."""
     trials: list[Trial] = field(default_factory=list)
 
     def allocated(self) -> float | None:
         """Return when the cluster gave it a machine, None if it never did as far as one can tell.
 
-        A process of this machine has one at once; when a job of a queue starts is not known before
-        the worker says hello.
+        A process of the controller's machine has one at once. A cluster's clock may be wrong, or
+        say whole seconds only: it was not before the submission, and not after the hello.
         """
-        return self.joined if _SLURM_JOB.fullmatch(self.job) else self.submitted or self.joined
+        began = self.submitted if _PROCESS.fullmatch(self.job) else self.began
+        ends = [time for time in (began, self.joined) if time is not None]
+        return max(min(ends), self.submitted or 0.0) if ends else None
+
+    def _state(self, trial: Trial) -> Doing:
+        """Return what it was doing: it may have said only that it must leave, and not why."""
+        state = trial.state()
+        last = self.taken and trial is self.trials[-1]
+        return "preempted" if last and state == "lost" and trial.ending in _LEFT else state
+
+    def preemptions(self) -> list[float]:
+        """Return when the cluster took it away, or let it stand still for another's job."""
+        times = [t.ended for t in self.trials if t.ending == "preempted" and t.ended is not None]
+        if self.left is None:
+            return times
+        at = [min(time, self.left) for time in times]
+        return at if not self.taken or self.left in at else [*at, self.left]
+
+    def why_ended(self, trial: Trial) -> str:
+        """Return why an attempt came to no result, in a line; empty if it did, or still may."""
+        if trial.ending not in _WHY:
+            return ""
+        details = [trial.error.strip().splitlines()[-1][:200]] if trial.error.strip() else []
+        if trial.ending == "interrupted":
+            details += [self.because()]
+        details = [text for text in details if text not in ("", _WHY[trial.ending])]
+        return _WHY[trial.ending] + (f" ({'; '.join(details)})" if details else "")
+
+    def because(self) -> str:
+        """Return why it left."""
+        if self.taken and "preempted" not in self.reason:
+            return f"preempted: {self.reason}"
+        if "SIGUSR2" in self.reason:
+            return f"out of time: {self.reason}"
+        return self.reason
 
     def spans(self, until: float) -> list[Span]:
         """Return its life without gaps, up to a time."""
         end = until if self.left is None else self.left
-        begin = self.allocated()
-        if begin is None:
-            begin = end
+        allocated = self.allocated()
+        begin = end if allocated is None else min(allocated, end)
         spans = [] if self.submitted is None else [Span(self.submitted, begin, "queued")]
         at = begin if self.joined is None else max(begin, self.joined)
         spans.append(Span(begin, at if self.joined else end, "starting"))
         for trial in self.trials:
             stop = end if trial.ended is None else min(end, trial.ended)
-            spans.append(Span(at, max(at, trial.begun), "waiting"))
-            spans.append(Span(max(at, trial.begun), max(at, stop), trial.state(), trial))
-            at = max(at, stop)
+            begun, stop = max(at, trial.begun), max(at, stop)
+            spans.append(Span(at, begun, "waiting"))
+            if trial is self.trials[0]:  # which imports and makes the task, for all of them
+                at = min(begun + trial.setup_s, stop)
+                spans.append(Span(begun, at, "starting"))
+                begun = at
+            spans.append(Span(begun, stop, self._state(trial), trial))
+            at = stop
         if self.joined is not None:
             spans.append(Span(at, end, "waiting"))
         return [span for span in spans if span.end > span.begin]
@@ -156,6 +222,7 @@ class Activity:
             PartialSaved: self._partial,
             WorkersIntended: self._intended,
             WorkersSubmitted: self._submitted,
+            WorkerStarted: self._started,
             WorkerJoined: self._joined,
             WorkerReleased: self._released,
             WorkerLeft: self._left,
@@ -197,7 +264,8 @@ class Activity:
     def _finished(self, r: Finished) -> None:
         trial = self.trials.get(r.attempt)
         if trial is not None:
-            trial.ended, trial.ending, trial.train_s = r.time, "finished", r.train_s
+            trial.ended, trial.ending = r.time, "finished"
+            trial.train_s, trial.setup_s = r.train_s, r.setup_s
             self.lives[trial.worker].heard = r.time
 
     def _unfinished(self, r: Unfinished) -> None:
@@ -224,6 +292,11 @@ class Activity:
             if name in self.lives:
                 self.lives[name].job = job
 
+    def _started(self, r: WorkerStarted) -> None:
+        life = self.lives.get(r.worker)
+        if life is not None and life.began is None:  # every controller says it
+            life.began = r.began
+
     def _joined(self, r: WorkerJoined) -> None:
         life = self.lives.setdefault(r.worker, Life(r.worker))
         life.host = r.host
@@ -241,9 +314,18 @@ class Activity:
         if life is None:
             return
         life.left, life.reason = r.time, life.reason or r.reason
-        if life.joined is not None and life.heard < self._segment_at:
+        self._taken(life, r)
+        if r.ended:  # to the second, as Slurm tells it
+            life.left = min(r.time, max(life.heard, r.ended))
+        elif life.joined is not None and life.heard < self._segment_at:
             # it went while nobody looked, perhaps long before this controller began
             life.left = min(r.time, max(life.heard, self._last_sign(r.worker) or 0.0))
+
+    def _taken(self, life: Life, r: WorkerLeft) -> None:
+        life.taken = r.preempted
+        if r.preempted and not (life.trials and life.trials[-1].ending == "preempted"):
+            where = f"on {life.host}" if life.host else "before its hello"
+            self._tell(r.time, "preempted", f"worker {life.name} {where}")
 
     def _member_ended(self, r: MemberEnded) -> None:
         why = "it kept failing" if r.reason == "failed" else "by the algorithm"

@@ -135,7 +135,8 @@ def _ends(groups: dict[str, list[Series]], first: Series) -> Figure:
         "yaxis": {"title": "", "type": "category", "labels": names},
         "height": 110 + 44 * len(groups),
     }
-    return figure("ends", "Each dot is the best score of one population.", traces, layout)
+    summary = "Each dot is the best score of one population."
+    return figure("ends", summary, traces, layout, legend=False)  # its axis names them
 
 
 def _cycle(count: int) -> list[str]:
@@ -177,7 +178,7 @@ def _head(groups: dict[str, list[Series]], first: Series) -> str:
 def _populations(groups: dict[str, list[Series]]) -> str:
     rows = [
         (name, str(s.config.get("seed")), s.standing, _best(s), s.finished,
-         span(s.cost.allocated_s), percent(s.cost.share(s.cost.parts["lost"])), str(s.root))
+         span(s.cost.allocated_s), percent(s.cost.share(s.cost.lost_s)), str(s.root))
         for name, group in groups.items()
         for s in group
     ]  # fmt: skip

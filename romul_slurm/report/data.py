@@ -74,6 +74,11 @@ class Series:
         return self.state.stopped.reason if self.state.stopped else "interrupted"
 
     @property
+    def renewed(self) -> bool:
+        """Whether the population itself keeps its page up to date."""
+        return bool(self.config.get("report"))
+
+    @property
     def hyperparameters(self) -> tuple[Hyperparameter, ...]:
         """Those that can vary."""
         return self.state.history.space.free

@@ -1,8 +1,9 @@
 """The figures of a page as plain data for plotly.js: traces, axes, a legend and a summary each.
 
 Traces about results do not hold coordinates: `rows` lists rows of the page's table of results
-(null where a line is interrupted) or names such a list, `x` and `y` name columns. Colours are
-names of the page's style sheet, which knows light and dark.
+(null where a line is interrupted) or names such a list, `y` names a column. Many results are
+`flat`: drawn as a few long paths. Colours are names of the page's style sheet, which knows light
+and dark.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from romul_slurm.report.accounting import PARTS, occupied
+from romul_slurm.report.accounting import PARTS, elapsed, occupied
+from romul_slurm.report.activity import Span
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.text import finite, percent, short, span
-from romul_slurm.report.thinning import Shown, chains, coarse, lanes, parents
+from romul_slurm.report.thinning import Lane, Shown, chains, coarse, lanes, parents, preemptions
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
+from romul_slurm.state import Row
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 
 AGE = "age (steps)"
 _STARS = 20
-_LINES = 400
-"""So many lines of parallel coordinates can still be told apart."""
+_POINTERS = 40
+"""A row of the timeline has so many places, at least, that tell what the worker did then."""
 STATE_COLORS = {
     "training": "green",
     "cut short": "orange",
-    "lost": "purple",
+    "preempted": "purple",
+    "lost": "ink",
     "waiting": "yellow",
     "starting": "sky",
     "queued": "faint",
@@ -98,8 +102,16 @@ def _broken(lines: Sequence[Sequence[int]]) -> list[int | None]:
 # --- results --------------------------------------------------------------------------------------
 
 
-def _grey(**more: Any) -> Trace:
-    return {"mode": "lines", "line": {"color": "faint", "width": 1}, **more}
+def _lines(rows: str, y: str, name: str, color: str = "faint", width: float = 1.0) -> Trace:
+    line = {"color": color, "width": width}
+    return {"rows": rows, "y": y, "mode": "lines", "line": line, "name": name, "flat": True}
+
+
+def _dots(y: str, name: str, shown: Shown, largest: float) -> Trace:
+    """Return all results as dots whose diameter, in pixels, grows with age; many are smaller."""
+    size = max(3.5, largest * min(1.0, (600 / max(1, len(shown.keys))) ** 0.5))
+    dots = {"color": "faint", "size": [max(2.0, round(size / 3, 1)), round(size, 1)]}
+    return {"rows": "all", "y": y, "mode": "markers", "marker": dots, "name": name, "flat": True}
 
 
 def _best(y: str, **more: Any) -> list[Trace]:
@@ -137,13 +149,11 @@ def _score_axis(series: Series, shown: Shown) -> tuple[dict[str, Any], str]:
 def scores(series: Series, shown: Shown) -> Figure:
     """Return all members' scores over age."""
     axis, remark = _score_axis(series, shown)
-    dots = {"size": 4, "color": "faint"}
-    traces = [
-        _grey(rows="chains", y="score", name="members"),
-        {"rows": "all", "y": "score", "mode": "markers", "marker": dots, "name": "members"},
-        *_best("score"),
-    ]
-    summary = "No step is finished yet."
+    name = "members"
+    traces = [_lines("chains", "score", name), _dots("score", name, shown, 6), *_best("score")]
+    summary = "No step has a score yet."
+    if missing := sum(not _scored(row) for rows in series.state.rows for row in rows):
+        remark += f" {missing:,} results have no finite score."
     if series.state.best is not None:
         member, age = series.state.best
         first, last = (series.row(series.lineage[i]).score for i in (0, -1))
@@ -151,26 +161,33 @@ def scores(series: Series, shown: Shown) -> Figure:
             f"Scores of {len(series.state.rows)} members. The best lineage went from "
             f"{short(first)} to {short(last)}, reached by member {member} at age {age}."
         )
-    return figure("scores", summary + remark, traces, {"xaxis": {"title": AGE}, "yaxis": axis})
+    layout = {"xaxis": _age_axis(shown), "yaxis": axis}
+    return figure("scores", summary + remark, traces, layout)
+
+
+def _scored(row: Row) -> bool:
+    return finite(row.score) is not None
+
+
+def _age_axis(shown: Shown) -> dict[str, Any]:
+    oldest = max((age for _, age in shown.keys), default=1)
+    pad = max(0.3, 0.015 * oldest)
+    return {"title": AGE, "range": [1 - pad, oldest + pad], "whole": True}
 
 
 def schedules(series: Series, shown: Shown) -> list[Figure]:
     """Return one figure per hyperparameter: its values over age."""
-    oldest = max((age for _, age in shown.keys), default=1)
-    sizes = [3 + 6 * age / oldest for _, age in shown.keys]
     figures = []
     for number, h in enumerate(series.hyperparameters):
-        dots = {"size": [round(s, 1) for s in sizes], "color": "faint", "opacity": 0.75}
-        traces = [
-            {"rows": "all", "y": h.name, "mode": "markers", "marker": dots, "name": "members"},
-            *_best(h.name),
-        ]
+        traces = [_dots(h.name, "members", shown, 9), *_best(h.name)]
         values = [series.values(key).get(h.name) for key in shown.lineage]
         summary = f"{h.name} on the best lineage: absent."
         if present := [v for v in values if v is not None]:
             ends = f"{short(present[0])} at first, {short(present[-1])} in the end"
             summary = f"{h.name} on the best lineage: {ends}."
-        layout = {"xaxis": {"title": AGE}, "yaxis": hyperparameter_axis(h)}
+        scale = {"linear": "value", "choices": "choice"}.get(_scale(h), f"{_scale(h)} scale")
+        axis = hyperparameter_axis(h) | {"title": scale}  # its name stands above the figure
+        layout = {"xaxis": _age_axis(shown), "yaxis": axis}
         more = {"title": h.name, "small": True, "logit": _scale(h) == "logit"}
         figures.append(figure(f"hyperparameter-{number}", summary, traces, layout, **more))
     return figures
@@ -210,12 +227,11 @@ def _padded(ends: list[float]) -> list[float]:
 
 def genealogy(series: Series, shown: Shown) -> Figure:
     """Return who descends from whom."""
-    dots = {"size": 4, "color": "faint"}
-    thin = {"color": "sky", "width": 1}
+    copies = sum(series.row(k).parent not in (None, k[0]) for k in shown.keys if k[1] > 1)
     traces = [
-        _grey(rows="own", y="member", name="went on from itself"),
-        {"rows": "all", "y": "member", "mode": "markers", "marker": dots, "name": "results"},
-        {"rows": "copies", "y": "member", "mode": "lines", "line": thin, "name": "copied another"},
+        _lines("own", "member", "members"),
+        _lines("copies", "member", "copied another", "sky", 1.0 if copies < 300 else 0.5),
+        _dots("member", "members", shown, 5),
         *_best("member"),
     ]
     switches = sum(a[0] != b[0] for a, b in zip(series.lineage, series.lineage[1:], strict=False))
@@ -223,64 +239,9 @@ def genealogy(series: Series, shown: Shown) -> Figure:
     summary += "time." if switches == 1 else "times."
     members = len(series.state.rows)
     axis = {"title": "member", "range": [-0.7, members - 0.3], "whole": True}
-    layout = {"xaxis": {"title": AGE}, "yaxis": axis, "height": min(700, max(300, 28 * members))}
+    height = min(700, max(300, 28 * members))
+    layout = {"xaxis": _age_axis(shown), "yaxis": axis, "height": height}
     return figure("genealogy", summary, traces, layout)
-
-
-def parallel(series: Series, shown: Shown) -> Figure:
-    """Return all hyperparameters and the score of many results, each result a line."""
-    free = series.hyperparameters
-    at = {key: row for row, key in enumerate(shown.keys)}
-    scored = [k for k in shown.keys if finite(series.row(k).score) is not None]
-    order = sorted(scored, key=lambda k: series.row(k).score or 0.0, reverse=series.minimize)
-    height = {key: i / max(1, len(order) - 1) for i, key in enumerate(order)}
-    lineage = set(shown.lineage)
-    drawn = order[:: max(1, -(-len(order) // _LINES))]
-    traces: list[Trace] = []
-    names = ("worst quarter", "third quarter", "second quarter", "best quarter")
-    for quarter, name in enumerate(names):
-        keys = [k for k in drawn if min(3, int(4 * height[k])) == quarter and k not in lineage]
-        line = {"color": f"quarter{quarter}", "width": 1}
-        traces.append(_parallel_lines(series, keys, height, at) | {"line": line, "name": name})
-    best = [k for k in shown.lineage if k in height]
-    line = {"color": "best", "width": 2}
-    traces.append(
-        _parallel_lines(series, best, height, at) | {"line": line, "name": "best lineage"}
-    )
-    labels = [h.name for h in free] + ["score"]
-    ends = [(short(h.value(0.0)), short(h.value(_top(h)))) for h in free]
-    worst, top = (short(series.row(order[i]).score) if order else "" for i in (0, -1))
-    ends.append((worst, top))
-    summary = (
-        f"{len(drawn)} of {series.finished:,} results and the best lineage, a line each, from the "
-        f"lowest to the highest value of each hyperparameter; the last axis orders results by "
-        f"score."
-    )
-    return figure("parallel", summary, traces, {"height": 420}, axes=[labels, ends])
-
-
-def _parallel_lines(
-    series: Series, keys: list[Key], height: dict[Key, float], at: dict[Key, int]
-) -> Trace:
-    x: list[int | None] = []
-    y: list[float | None] = []
-    rows: list[int | None] = []
-    for key in keys:
-        values, point = series.values(key), series.row(key).point
-        for axis, h in enumerate(series.hyperparameters):
-            if h.name in values:
-                x.append(axis)
-                y.append(round(point[axis] / (_top(h) or 1.0), 4))
-                rows.append(at[key])
-        x += [len(point), None]
-        y += [round(height[key], 4), None]
-        rows += [at[key], None]
-    return {"mode": "lines", "at": {"x": x, "y": y}, "rows": rows}
-
-
-def _top(h: Hyperparameter) -> float:
-    """Return the largest coordinate."""
-    return len(h.choices) - 1.0 if isinstance(h, Categorical) else 1.0
 
 
 # --- workers --------------------------------------------------------------------------------------
@@ -298,7 +259,9 @@ def timeline(series: Series) -> Figure:
         if whole > 120
         else (1.0, "seconds")
     )
-    rows, shortest = coarse(lanes(lives, series.until), whole)
+    every = lanes(lives, series.until)
+    rows, shortest = coarse(every, whole)
+    apart = whole / min(_POINTERS, max(1.0, 100 * _POINTERS / max(1, len(rows))))
     traces = []
     for state, color in STATE_COLORS.items():
         x: list[float | None] = []
@@ -307,20 +270,22 @@ def timeline(series: Series) -> Figure:
         for number, row in enumerate(rows):
             for life, s in row.spans:
                 if s.state == state:
-                    x += [_elapsed(busy, t, unit) for t in (s.begin, s.end)] + [None]
-                    y += [number, number, None]
+                    points = _along(s, apart)
+                    x += [_elapsed(busy, t, unit) for t in points] + [None]
+                    y += [number] * len(points) + [None]
                     lines = [f"worker {life.name}" + (f" on {life.host}" if life.host else "")]
                     lines.append(f"{state} for {span(s.end - s.begin)}")
                     if s.trial:
                         lines.append(f"member {s.trial.member} from age {s.trial.age}")
-                        if s.trial.error:
-                            lines.append(s.trial.error.strip().splitlines()[-1][:200])
-                    tips += [lines, lines, None]
+                        if why := life.why_ended(s.trial):
+                            lines.append(f"ended: {why}")
+                    tips += [lines] * len(points) + [None]
         if x:
             line = {"color": color, "width": max(3, min(16, 300 / max(1, len(rows))))}
             traces.append(
                 {"mode": "lines", "at": {"x": x, "y": y}, "tips": tips, "line": line, "name": state}
             )
+    traces += _preemptions(every, busy, unit)
     pauses = len(busy) - 1
     summary = f"What {len(lives)} workers did over {span(whole)}."
     summary += f" {pauses} pauses without any worker are left out." if pauses > 0 else ""
@@ -331,18 +296,41 @@ def timeline(series: Series) -> Figure:
     return figure("timeline", summary, traces, layout)
 
 
+def _along(stretch: Span, apart: float) -> list[float]:
+    """Return times along a stretch, so close that the pointer is near one wherever it is."""
+    length = stretch.end - stretch.begin
+    parts = 2 + int(length / apart)
+    return [stretch.begin + length * i / parts for i in range(parts + 1)]
+
+
+def _preemptions(rows: list[Lane], busy: list[tuple[float, float]], unit: float) -> list[Trace]:
+    """Return a mark wherever the cluster took a worker away, whatever became of its work."""
+    found = preemptions(rows)
+    tips = [
+        [
+            f"worker {life.name}" + (f" on {life.host}" if life.host else ""),
+            life.because() or "preempted",
+        ]
+        for _, life, _ in found
+    ]
+    at = {"x": [_elapsed(busy, t, unit) for _, _, t in found], "y": [n for n, _, _ in found]}
+    edge = {"color": "paper", "width": 1}
+    mark = {"symbol": "x", "size": 11, "color": STATE_COLORS["preempted"], "line": edge}
+    mode = {"mode": "markers", "at": at, "tips": tips, "marker": mark, "name": "preempted"}
+    return [mode] if found else []
+
+
 def _elapsed(busy: list[tuple[float, float]], time: float, unit: float) -> float:
     """Return how long there had been workers at a time."""
-    passed = sum(min(end, time) - begin for begin, end in busy if begin < time)
-    return float(f"{passed / unit:.6g}")
+    return float(f"{elapsed(busy, time) / unit:.6g}")
 
 
 def costs(series: Series) -> Figure:
     """Return where worker time went."""
     cost = series.cost
     parts = [(name, seconds) for name, seconds in cost.parts.items() if seconds > 0][::-1]
-    colors = {"best lineage": "best", "lost": "purple", "waiting": "yellow", "starting": "sky"}
-    colors["cut short"] = "orange"
+    colors = STATE_COLORS | {"best lineage": "best"}
+    colors |= {"lost to preemption": colors["preempted"], "other losses": colors["lost"]}
     labels = [f" {span(s)}, {percent(cost.share(s))}" for _, s in parts]
     bar = {
         "type": "bar",
@@ -358,10 +346,11 @@ def costs(series: Series) -> Figure:
         ],
         "name": "worker time",
     }
-    trained, lost = (percent(cost.share(s)) for s in (cost.trained_s, cost.parts["lost"]))
+    lost_s = [cost.parts["lost to preemption"], cost.parts["other losses"]]
+    trained, taken, lost = (percent(cost.share(s)) for s in (cost.trained_s, *lost_s))
     summary = (
-        f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted "
-        f"and {lost} were lost."
+        f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted, "
+        f"{taken} were lost to preemption and {lost} otherwise."
     )
     largest = max((s for _, s in parts), default=1.0)
     axis = {"title": "worker time (seconds)", "range": [0, 1.45 * largest], "room": largest}

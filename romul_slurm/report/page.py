@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from romul_slurm.report import figures
-from romul_slurm.report.accounting import PARTS
+from romul_slurm.report.accounting import PARTS, Cost
+from romul_slurm.report.activity import Event
 from romul_slurm.report.data import Series
+from romul_slurm.report.parallel import parallel
 from romul_slurm.report.text import percent, short, span
 from romul_slurm.report.thinning import Shown, thin
 from romul_slurm.table import clock
 
+_SCRIPTS = ("plotly-basic.min.js", "parallel.js", "reload.js", "page.js")
+_HINT = "Drag over a figure to zoom in, double click to see all of it again."
 _EVENTS = 500
 _ROWS = 200
 
@@ -23,17 +28,10 @@ _ROWS = 200
 def page(series: Series) -> str:
     """Return the page of a population."""
     shown = thin(series)
-    drawn = {
-        "scores": figures.scores(series, shown),
-        "schedules": figures.schedules(series, shown),
-        "genealogy": figures.genealogy(series, shown),
-        "parallel": figures.parallel(series, shown),
-        "timeline": figures.timeline(series),
-        "cost": figures.costs(series),
-    }
-    flat = [f for each in drawn.values() for f in (each if isinstance(each, list) else [each])]
-    body = [_head(series, shown), *_sections(series, shown, drawn)]
-    return document(series.name, body, {"table": figures.table(series, shown), "figures": flat})
+    drawn: list[figures.Figure] = []
+    sections = dict(_sections(series, shown, drawn))
+    body = [_head(series, shown, sections), *(_section(*each) for each in sections.items())]
+    return document(series.name, body, {"table": figures.table(series, shown), "figures": drawn})
 
 
 def document(title: str, body: Iterable[str], data: dict[str, Any]) -> str:
@@ -48,10 +46,10 @@ def document(title: str, body: Iterable[str], data: dict[str, Any]) -> str:
 </head>
 <body>
 {"".join(body)}
+<div id="ring" hidden></div>
 <div id="tip" role="status" aria-live="polite" hidden></div>
 <script type="application/json" id="data">{_json(data)}</script>
-<script>{_asset("plotly-basic.min.js")}</script>
-<script>{_asset("page.js")}</script>
+{"".join(f"<script>{_asset(name)}</script>" for name in _SCRIPTS)}
 </body>
 </html>
 """
@@ -74,35 +72,43 @@ def _e(value: object) -> str:
 # --- the answer -----------------------------------------------------------------------------------
 
 
-def _head(series: Series, shown: Shown) -> str:
+def _head(series: Series, shown: Shown, sections: Iterable[str]) -> str:
     where = f"{_e(series.task)}, {_e(series.algorithm)}, seed {_e(series.config.get('seed'))}"
     title = f'<h1>{_e(series.name)}<span class="badge">{_e(series.standing)}</span></h1>'
     when = clock(series.until, "%Y-%m-%d %H:%M")
-    note = " It is written anew every minute: reload to see more." if series.running else ""
-    stand = f'<p class="soft">{where}. As of {when}.{note}</p>'
-    best = (
-        f"{_winner(series)}{_schedule(series)}"
-        if series.state.best
-        else "<p>No step is finished yet.</p>"
+    stand = f'<p class="soft">{where}. As of {when}.{_renewal(series)}</p>'
+    stopped = series.state.stopped
+    reason = (
+        f"<p>It {_e(stopped.reason)}: {_e(stopped.text)}</p>" if stopped and stopped.text else ""
     )
-    names = (
-        "scores",
-        "hyperparameters",
-        "genealogy",
-        "parallel coordinates",
-        "workers",
-        "cost",
-        "events",
-        "configuration",
-    )
-    links = "".join(f'<a href="#{_anchor(name)}">{name.capitalize()}</a>' for name in names)
+    best = f"{_winner(series)}{_schedule(series)}" if series.state.best else _nothing(series)
+    links = "".join(f'<a href="#{_anchor(name)}">{name.capitalize()}</a>' for name in sections)
     damaged = "".join(f"<p>Skipped what is damaged: {_e(line)}</p>" for line in series.skipped[:5])
     thinned = f'<p class="soft">{_e(shown.sentence)}</p>' if shown.sentence else ""
     return (
-        f"<header>{title}{stand}{damaged}"
+        f"<header>{title}{stand}{reason}{damaged}"
         f'<div class="answer">{best}</div><nav aria-label="Contents">{links}</nav>'
         f"{thinned}</header>"
     )
+
+
+def _nothing(series: Series) -> str:
+    """Return what there is to say before anything has won."""
+    there = [life for life in series.activity.lives.values() if life.left is None]
+    joined = sum(life.joined is not None for life in there)
+    workers = {"workers": f"{joined} of {len(there)} at work"} if there and series.running else {}
+    what = "No step has a score yet." if series.finished else "No step is finished yet."
+    return f"<div><p>{what}</p>{_tiles(series, workers)}</div>"
+
+
+def _renewal(series: Series) -> str:
+    """Return what who watches a running population can do to see more."""
+    if not series.running:
+        return ""
+    if not series.renewed:
+        return f" To see more: <code>romul report {_e(shlex.quote(str(series.root)))}</code>."
+    box = '<input type="checkbox" id="reload"> reload by itself'
+    return f' It is written anew every minute: <label class="choice">{box}</label>'
 
 
 def _anchor(name: str) -> str:
@@ -120,20 +126,37 @@ def _winner(series: Series) -> str:
         count, error = len(estimate.scores), short(estimate.standard_error)
         how += f"; a mean over {count} seeds with standard error {error}"
     metrics = ", ".join(f"{name} {short(value)}" for name, value in (row.metrics or {}).items())
-    total = steps * len(series.state.rows)
     tiles = {
-        "worker time": span(cost.allocated_s),
-        "wall time": span(cost.wall_s),
-        "steps": f"{series.finished:,} of {total:,}",
         "trained": percent(cost.share(cost.trained_s)),
-        "lost": percent(cost.share(cost.parts["lost"])),
+        _lost(cost): percent(cost.share(cost.lost_s)),
         "in losing lineages": percent(cost.share(cost.parts["abandoned lineages"])),
     }
-    cells = "".join(f"<div><dt>{k}</dt><dd>{_e(v)}</dd></div>" for k, v in tiles.items())
     return (
         f'<div><div class="score">{_e(short(estimate.mean))}</div><p>{_e(how)}</p>'
-        f'<p class="soft">{_e(metrics)}</p><dl class="tiles">{cells}</dl></div>'
+        f'<p class="soft">{_e(metrics)}</p>{_tiles(series, tiles)}</div>'
     )
+
+
+def _tiles(series: Series, more: dict[str, str]) -> str:
+    total = series.state.history.steps * len(series.state.rows)
+    tiles = {
+        "worker time": span(series.cost.allocated_s),
+        "wall time": span(series.cost.wall_s),
+        "steps": f"{series.finished:,} of {total:,}",
+        **more,
+    }
+    cells = "".join(f"<div><dt>{k}</dt><dd>{_e(v)}</dd></div>" for k, v in tiles.items())
+    return f'<dl class="tiles">{cells}</dl>'
+
+
+def _lost(cost: Cost) -> str:
+    """Return what is lost, in words."""
+    to_preemption = cost.parts["lost to preemption"]
+    if not to_preemption:
+        return "lost"
+    if to_preemption == cost.lost_s:
+        return "lost to preemption"
+    return f"lost ({percent(cost.share(to_preemption))} to preemption)"
 
 
 def _schedule(series: Series) -> str:
@@ -179,22 +202,45 @@ def _spark(points: list[tuple[int, float]]) -> str:
 # --- sections -------------------------------------------------------------------------------------
 
 
-def _sections(series: Series, shown: Shown, drawn: dict[str, Any]) -> Iterable[str]:
-    yield _section("scores", _figure(drawn["scores"]) + _details("Scores by age", *_by_age(series)))
-    panels = "".join(map(_figure, drawn["schedules"]))
+def _sections(
+    series: Series, shown: Shown, drawn: list[figures.Figure]
+) -> Iterable[tuple[str, str]]:
+    """Yield the name and the content of each section that has any; add their figures to `drawn`."""
+
+    def show(figure: figures.Figure) -> str:
+        drawn.append(figure)
+        return _figure(figure)
+
+    if shown.keys:
+        hint = f'<p class="soft hint">{_HINT}</p>'
+        by_age = _details("Scores by age", *_by_age(series))
+        yield "scores", show(figures.scores(series, shown)) + hint + by_age
+        yield "hyperparameters", _hyperparameters(series, shown, show)
+        yield "genealogy", show(figures.genealogy(series, shown))
+        yield "parallel coordinates", show(parallel(series, shown))
+    if series.cost.allocated_s:
+        yield "workers", show(figures.timeline(series)) + _details("Workers", *_workers(series))
+        heads = ("into", "seconds", "share", "which is")
+        queued = f'<p class="soft">Workers also waited {span(series.cost.queued_s)} in queues.</p>'
+        yield (
+            "cost",
+            "".join(
+                (
+                    show(figures.costs(series)),
+                    queued if series.cost.queued_s else "",
+                    _details("Cost", heads, _cost_rows(series)),
+                )
+            ),
+        )
+    yield "events", _events(series)
+    yield "configuration", _configuration(series)
+
+
+def _hyperparameters(series: Series, shown: Shown, show: Callable[[figures.Figure], str]) -> str:
+    panels = "".join(map(show, figures.schedules(series, shown)))
     text = "Dots grow with age; the line with stars is the best lineage's schedule."
-    table = _details("The best lineage's schedule", *_lineage(series, shown))
-    yield _section(
-        "hyperparameters", f'<p class="soft">{text}</p><div class="small">{panels}</div>{table}'
-    )
-    yield _section("genealogy", _figure(drawn["genealogy"]))
-    yield _section("parallel coordinates", _figure(drawn["parallel"]))
-    yield _section("workers", _figure(drawn["timeline"]) + _details("Workers", *_workers(series)))
-    cost = _details("Cost", ("into", "seconds", "share", "which is"), _cost_rows(series))
-    queued = f'<p class="soft">Workers also waited {span(series.cost.queued_s)} in queues.</p>'
-    yield _section("cost", _figure(drawn["cost"]) + (queued if series.cost.queued_s else "") + cost)
-    yield _section("events", _events(series))
-    yield _section("configuration", _configuration(series))
+    details = _details("The best lineage's schedule", *_lineage(series, shown))
+    return f'<p class="soft">{text}</p><div class="small">{panels}</div>{details}'
 
 
 def _section(name: str, content: str) -> str:
@@ -206,13 +252,11 @@ def _section(name: str, content: str) -> str:
 
 
 def _figure(figure: dict[str, Any]) -> str:
-    title = f"<h3>{_e(figure['title'])}</h3>" if "title" in figure else ""
-    name = figure["id"]
-    return (
-        f'<figure>{title}<div class="plot" id="{name}" tabindex="0" role="img" '
-        f'aria-label="{_e(figure["summary"])}"></div>'
-        f"<figcaption>{_e(figure['summary'])}</figcaption></figure>"
-    )
+    name, summary = figure["id"], _e(figure["summary"])
+    plot = f'<div class="plot" id="{name}" tabindex="0" role="img" aria-label="{summary}"></div>'
+    if "title" in figure:  # a small one
+        return f"<figure><h3>{_e(figure['title'])}</h3>{plot}</figure>"
+    return f"<figure>{plot}<figcaption>{summary}</figcaption></figure>"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -264,7 +308,7 @@ def _workers(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
         paid = sum(s.end - s.begin for s in spans if s.state != "queued")
         trained = sum(s.end - s.begin for s in spans if s.state == "training")
         share = percent(trained / paid) if paid else "-"
-        rows.append((life.name, life.host, len(life.trials), span(paid), share, life.reason))
+        rows.append((life.name, life.host, len(life.trials), span(paid), share, life.because()))
     return ("worker", "host", "attempts", "lived", "in trainings", "left because"), rows
 
 
@@ -277,10 +321,20 @@ def _events(series: Series) -> str:
     events = sorted(series.activity.events, key=lambda event: event.time)
     more = len(events) - _EVENTS
     rest = f'<p class="soft">The last {_EVENTS} of {len(events):,} events.</p>' if more > 0 else ""
-    rows = [
-        (clock(e.time, "%m-%d %H:%M:%S"), e.kind, e.text[:2000], e.path) for e in events[-_EVENTS:]
-    ]
-    return rest + table(("time", "kind", "what happened", "log"), rows[::-1])
+    rows = "".join(map(_event, events[-_EVENTS:][::-1]))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("time", "kind", "what happened"))
+    return (
+        f'{rest}<div class="scroll" tabindex="0"><table class="events"><thead><tr>{heads}</tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _event(event: Event) -> str:
+    path = f'<br><code class="soft">{_e(event.path)}</code>' if event.path else ""
+    return (
+        f"<tr><td>{clock(event.time, '%m-%d %H:%M:%S')}</td><td>{_e(event.kind)}</td>"
+        f'<td class="w"><span>{_e(event.text[:2000])}</span>{path}</td></tr>'
+    )
 
 
 def _configuration(series: Series) -> str:

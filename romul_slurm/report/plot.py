@@ -7,19 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from romul_slurm.errors import ConfigError, StoreError
-from romul_slurm.report.accounting import occupied
+from romul_slurm.report.accounting import elapsed, occupied
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.text import finite, short
-from romul_slurm.report.thinning import Shown, chains, coarse, lanes, parents, thin
+from romul_slurm.report.thinning import (
+    Shown,
+    chains,
+    coarse,
+    lanes,
+    parents,
+    preemptions,
+    thin,
+)
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
 
 WIDTHS = {"single": 3.25, "double": 6.75}
 """Of one and of two columns of a page, in inches."""
-_GREY, _BEST, _SKY = "#a9b0b9", "#d55e00", "#56b4e9"
+_GREY, _BEST, _SKY, _INK = "#a9b0b9", "#d55e00", "#56b4e9", "#1a1d21"
 _STATES = {
     "training": "#009e73",
     "cut short": "#e69f00",
-    "lost": "#a34d80",
+    "preempted": "#a34d80",
+    "lost": _INK,
     "waiting": "#f0e442",
     "starting": _SKY,
     "queued": "#d5dae0",
@@ -154,7 +163,8 @@ def _index(choices: tuple[Any, ...], value: Any) -> int:
 def _timeline(figure: Any, series: Series, shown: Shown, width: float) -> None:
     busy = occupied(series.activity.lives.values(), series.until)
     whole = sum(end - begin for begin, end in busy)
-    rows, _ = coarse(lanes(series.activity.lives.values(), series.until), whole)
+    every = lanes(series.activity.lives.values(), series.until)
+    rows, _ = coarse(every, whole)
     unit, name = (
         (3600, "hours") if whole > 7200 else (60, "minutes") if whole > 120 else (1, "seconds")
     )
@@ -164,16 +174,17 @@ def _timeline(figure: Any, series: Series, shown: Shown, width: float) -> None:
         label: str | None = state
         for number, row in enumerate(rows):
             stretches = [
-                (
-                    sum(min(e, s.begin) - b for b, e in busy if b < s.begin) / unit,
-                    (s.end - s.begin) / unit,
-                )
+                (elapsed(busy, s.begin) / unit, (s.end - s.begin) / unit)
                 for _, s in row.spans
                 if s.state == state
             ]
             if stretches:
                 axes.broken_barh(stretches, (number - 0.4, 0.8), facecolors=color, label=label)
                 label = None
+    if taken := preemptions(every):
+        xs, ys = [elapsed(busy, time) / unit for _, _, time in taken], [n for n, _, _ in taken]
+        style = {"facecolors": _STATES["preempted"], "edgecolors": "white", "linewidths": 0.5}
+        axes.scatter(xs, ys, marker="X", s=28, zorder=3, label="preemption", **style)
     axes.set(xlabel=f"time since the start ({name})", ylabel="worker")
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=7)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from romul_slurm.report.activity import STATES, Life, Span
+from romul_slurm.report.activity import ENDED_EARLY, STATES, Life, Span
 from romul_slurm.report.data import Key, Series
 
 LIMIT = 5000
@@ -124,6 +124,16 @@ def lanes(lives: Iterable[Life], until: float) -> list[Lane]:
     return rows
 
 
+def preemptions(rows: list[Lane]) -> list[tuple[int, Life, float]]:
+    """Return (row, worker, time) of every preemption."""
+    return [
+        (number, life, time)
+        for number, row in enumerate(rows)
+        for life in {life.name: life for life, _ in row.spans}.values()
+        for time in life.preemptions()
+    ]
+
+
 def coarse(rows: list[Lane], whole: float) -> tuple[list[Lane], float]:
     """Leave out stretches too short to be seen, if there are many; return how short, in seconds.
 
@@ -146,7 +156,7 @@ def _merged(spans: list[tuple[Life, Span]], shortest: float) -> list[tuple[Life,
         joins = last is not None and last[0] is life and last[1].state == span.state
         if last is not None and joins and span.begin - last[1].end <= shortest:
             kept[-1] = (life, Span(last[1].begin, span.end, span.state))
-        elif span.end - span.begin >= shortest or span.state in ("lost", "cut short"):
+        elif span.end - span.begin >= shortest or span.state in ENDED_EARLY:
             kept.append((life, span))
     return kept
 

@@ -25,6 +25,7 @@ JOURNAL: Kinds = {
     "partial": "attempt number safe_points",
     "workers-intended": "nonce workers time",
     "workers-submitted": "nonce jobs",
+    "worker-started": "worker began",
     "worker-joined": "worker token host pid time",
     "worker-released": "worker time reason",
     "worker-left": "worker time reason",

@@ -16,6 +16,8 @@ class Worker:
     attempt: str = ""
     """What it has not answered yet."""
     released: bool = False
+    started: int = 0
+    """The last segment that tells when it got its machine."""
 
 
 @dataclass
@@ -42,6 +44,13 @@ class Staff:
             self.odd(f"the submission {r['nonce']} was never intended, or settled twice")
         elif not set(r["jobs"]) <= set(names):
             self.odd(f"the submission {r['nonce']} was of {names}, but came to {list(r['jobs'])}")
+
+    def on_worker_started(self, r: Record, segment: int) -> None:
+        worker = self.workers.get(r["worker"])
+        if worker is None or worker.started == segment:
+            self.odd(f"worker {r['worker']} got a machine, who is not there, or has one")
+        else:
+            worker.started = segment
 
     def on_worker_joined(self, r: Record, segment: int) -> None:
         name = r["worker"]

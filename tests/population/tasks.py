@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from romul_slurm import Step
+from romul_slurm.algorithms import Random
+from romul_slurm.algorithms.base import NextStep
 from romul_slurm.errors import TaskRefused
+from romul_slurm.history import History
 
 
 class Counting:
@@ -134,3 +137,12 @@ class Heavy:
         if self._own_files:
             return float(json.loads((step.parent_dir / "total.json").read_text()))
         return float(step.load()["total"])
+
+
+class Broken(Random):
+    """An algorithm with a fault that shows at the second step."""
+
+    def next_step(self, history: History, member: int, age: int) -> NextStep | None:
+        if age > 0:
+            raise KeyError("no such rank")
+        return super().next_step(history, member, age)

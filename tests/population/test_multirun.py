@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from romul_slurm.records import Finished, Segment
+from romul_slurm.estimate import best_estimate
+from romul_slurm.members import number
+from romul_slurm.reading import read_state
+from romul_slurm.records import Finished, Segment, Stopped
 from tests.population.driver import CONF, ROOT, decisions, records, until
 
 SMALL = ("population.members=4", "population.steps=3", "cluster.workers=1")
@@ -75,6 +78,49 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     told = " ".join(result.stdout.split())
     assert "failed task.train.how=raises: the population failed" in told
     assert sorted(len(records(tmp_path / name, Finished)) for name in written(tmp_path)) == [0, 12]
+
+
+def test_one_whose_algorithm_raises_does_not_stop_the_others(tmp_path: Path) -> None:
+    targets = "romul_slurm.algorithms.Random,tests.population.tasks.Broken"
+    result = run(tmp_path, "task=counting", "algorithm=random", f"algorithm._target_={targets}")
+    assert result.returncode == 1
+    assert "romul: 1 of 2 populations failed" in result.stderr
+    assert "Traceback" not in result.stderr
+    told = "".join(result.stdout.split())
+    assert "KeyError:'nosuchrank'" in told
+    assert "tasks.py,line" in told
+    assert "thesamecommandcontinues" in told
+    assert sorted(len(records(tmp_path / name, Finished)) for name in written(tmp_path))[1] == 12
+
+
+def test_one_that_cannot_write_its_journal_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    settings = ("task=counting", "task.train.seconds=0.05", "algorithm=pbt", "seed=0,1")
+    process = subprocess.Popen(multirun(tmp_path, *settings), cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: (tmp_path / "multirun.yaml").exists(), "what is run")
+        until(lambda: len(written(tmp_path)) == 2, "the populations")
+        stuck, other = (tmp_path / name for name in written(tmp_path))
+        until(lambda: records(stuck, Finished), "a step")
+        (stuck / "journal").rename(stuck / "away")
+        until(lambda: records(other, Stopped), "the end of the other one")
+        assert process.poll() is None
+        (stuck / "away").rename(stuck / "journal")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert len(records(stuck, Finished)) == 12
+
+
+def test_they_are_ranked_by_their_evaluations(tmp_path: Path) -> None:
+    result = run(tmp_path, "task=noisy_quadratic", "population.evaluations=3", "seed=0,1,2")
+    assert result.returncode == 0, result.stderr
+    means = {name: best_estimate(read_state(tmp_path / name)) for name in written(tmp_path)}
+    rows = [line.split() for line in result.stdout.splitlines() if "noisy_quadratic-" in line]
+    ranked = [(row[-1], row[1]) for row in rows if row[0].isdigit()]
+    assert ranked == [
+        (n, number(e.mean)) for n, e in sorted(means.items(), key=lambda i: -i[1].mean)
+    ]
 
 
 def test_one_that_cannot_be_prepared_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -25,17 +25,21 @@ class Page:
 
     def open(self, path: Path, *, width: int = 1280, dark: bool = False) -> None:
         """Open a file and have all its figures drawn."""
-        self.cdp(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=SIZES[width],
-            deviceScaleFactor=1,
-            mobile=width < 700,
-        )
+        self.size(width)
         self.scheme(dark=dark)
         self.driver.get(path.absolute().as_uri())
         self.run("all()")
-        self.until("nodes.every(([, node]) => node.querySelector('.main-svg'))")
+        self.until("nodes.every(([, node]) => node.querySelector('svg'))")
+
+    def size(self, width: int, height: int = 0) -> None:
+        """Give the window a width, and by default the height that goes with it."""
+        self.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height or SIZES[width],
+            deviceScaleFactor=1,
+            mobile=width < 700,
+        )
 
     def scheme(self, *, dark: bool) -> None:
         """Prefer light or dark."""
@@ -63,6 +67,10 @@ class Page:
     def move(self, x: float, y: float) -> None:
         """Move the pointer to a point of the window."""
         self.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def press(self, key: str) -> None:
+        """Press a key, by its name."""
+        self.cdp("Input.dispatchKeyEvent", type="keyDown", key=key, code=key)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Write a picture of what is seen, or of the whole page."""

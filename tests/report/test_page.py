@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from romul_slurm.records import Stopped
 from romul_slurm.report.write import write_report
-from tests.report import packages
-from tests.report.populations import ALL_KINDS, grown
+from tests.report.populations import ALL_KINDS, BEGAN, LR, create, grown, hired
 
 pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
 
-from tests.report.browser import Page, browser
+from tests.report.browser import Page
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
-TRACES = {"scores": 4, "genealogy": 5, "parallel": 5, "timeline": 3, "cost": 1}
-"""Figure -> traces; the timeline's: training, lost, starting."""
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    absent = packages.missing()
-    if absent and packages.packages.install(absent):
-        pytest.skip(packages.complaint(absent))
-    with browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report([grown(tmp_path_factory.mktemp("grown") / "run", space=ALL_KINDS)])
+TRACES = {"scores": 4, "genealogy": 5, "timeline": 5, "cost": 1}
+"""Figure -> traces; the timeline's: training, preempted, lost, starting, and preemptions."""
 
 
 def traces(page: Page) -> dict[str, int]:
-    script = "return nodes.map(([figure, node]) => [figure.id, node.data.length])"
-    return dict(page.run(script))
+    plots = "nodes.filter(([, node]) => node.data)"
+    return dict(page.run(f"return {plots}.map(([figure, node]) => [figure.id, node.data.length])"))
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -68,6 +53,37 @@ def test_nothing_is_wider_than_the_window_or_too_small_to_read(
     assert not small  # but for exponents
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty hyperparameters with long names."""
+    names = [f"optimizer.parameter_groups.{i}.learning_rate_multiplier" for i in range(30)]
+    return write_report(
+        [grown(tmp_path_factory.mktemp("wide") / "run", space=dict.fromkeys(names, LR))]
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_many_hyperparameters_with_long_names_fit_too(page: Page, wide: Path, width: int) -> None:
+    page.open(wide, width=width)
+    assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    ends = "[...document.querySelectorAll('.wide .name')].map(e => e.firstChild.data.slice(-4))"
+    assert set(page.run(f"return {ends}")) == {"lier", "core"}  # the end tells them apart
+    assert not page.errors()
+
+
+def test_before_anything_won_the_page_says_what_there_is(page: Page, tmp_path: Path) -> None:
+    journal = create(tmp_path / "began", ALL_KINDS, members=4, steps=5)
+    journal.append(
+        [*hired(["1.1.0", "1.1.1"]), Stopped(BEGAN + 9, "failed", "no <good> came of it")]
+    )
+    page.open(write_report([tmp_path / "began"]))
+    said = page.run("return document.querySelector('header').innerText")
+    assert "It failed: no <good> came of it" in said
+    assert "No step is finished yet." in said and "0 of 20" in said
+    assert set(page.run("return nodes.map(([figure]) => figure.id)")) == {"timeline", "cost"}
+    assert not page.errors()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_labels_do_not_overlap(page: Page, report: Path, width: int) -> None:
     page.open(report, width=width)
@@ -75,7 +91,7 @@ def test_labels_do_not_overlap(page: Page, report: Path, width: int) -> None:
         const found = [];
         for (const [figure, node] of nodes) {
             const labels = [...node.querySelectorAll(
-                '.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .annotation-text')];
+                '.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .wide text')];
             const boxes = labels.map(e => [e.textContent, e.getBoundingClientRect()]);
             const rotated = e => e.getAttribute('transform') &&
                 /rotate\\(-?[1-9]/.test(e.getAttribute('transform'));
@@ -164,12 +180,95 @@ def test_a_result_tells_its_hyperparameters_worker_and_log(page: Page, report: P
     assert (report.parent / "steps").name in told
 
 
-def test_a_worker_tells_what_it_did(page: Page, report: Path) -> None:
-    page.open(report, width=390)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_worker_tells_what_it_did(page: Page, report: Path, width: int) -> None:
+    page.open(report, width=width)
     names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
-    told = hover(page, "timeline", names.index("lost"), 0)
-    assert "lost for 5 s" in told
+    told = hover(page, "timeline", names.index("training"), 7)  # within one
+    for words in ("worker 1.1.", "training for 10 s", "member "):
+        assert words in told
     assert page.run("return tip.getBoundingClientRect().right <= window.innerWidth")
+
+
+def test_each_of_many_results_tells_of_itself(page: Page, report: Path) -> None:
+    page.open(report)
+    columns = page.run("return page.table.columns")
+    member, age, score = (columns[name] for name in ("member", "age", "score"))
+
+    def alone(row: int) -> float:
+        others = (r for r in range(len(age)) if age[r] == age[row] and r != row)
+        return min(abs(score[r] - score[row]) / score[row] for r in others)
+
+    row = max(range(len(age)), key=alone)
+    told = hover(page, "scores", 1, row)
+    assert told.startswith(f"member {member[row]}, age {age[row]}\n")
+    assert page.run("return !ring.hidden")  # a trace that is drawn as paths marks no point
+
+
+def test_colours_and_legend_leave_what_was_zoomed(page: Page, report: Path) -> None:
+    page.open(report)
+    page.run("Plotly.relayout('scores', {'xaxis.range': [2, 5]})")
+    page.scheme(dark=True)
+    page.until("nodes[0][1].layout.font.color === css('ink')")
+    page.run("document.querySelector('.legend button').click()")
+    page.until("nodes[0][1].data[0].visible === false")
+    assert page.run("return nodes[0][1].layout.xaxis.range") == [2, 5]
+
+
+def test_dragging_zooms_and_a_double_click_shows_all_again(page: Page, report: Path) -> None:
+    page.open(report)
+    page.run("document.getElementById('scores').scrollIntoView({block: 'center'})")
+    box = page.run("return document.querySelector('#scores .nsewdrag').getBoundingClientRect()")
+    ages = "nodes[0][1]._fullLayout.xaxis.range"
+    whole = page.run(f"return {ages}")
+    x, y = box["left"] + 100, box["top"] + 100
+    mouse = "Input.dispatchMouseEvent"
+    page.cdp(mouse, type="mousePressed", x=x, y=y, button="left", buttons=1, clickCount=1)
+    for end in (x + 100, x + 300):
+        page.cdp(mouse, type="mouseMoved", x=end, y=y + 200, button="left", buttons=1)
+    page.cdp(mouse, type="mouseReleased", x=x + 300, y=y + 200, button="left", clickCount=1)
+    page.until(f"{ages}[1] < {whole[1]} - 1")
+    for clicks in (1, 2):
+        for kind in ("mousePressed", "mouseReleased"):
+            page.cdp(mouse, type=kind, x=x, y=y, button="left", clickCount=clicks)
+    page.until(f"{ages}[0] <= 1 && {ages}[1] >= 10")
+
+
+def test_a_log_axis_that_was_zoomed_has_ticks_still(page: Page, report: Path) -> None:
+    page.open(report)
+    index = sorted(ALL_KINDS).index("lr")
+    texts = f"document.querySelectorAll('#hyperparameter-{index} .ytick text')"
+    ticks = f"[...{texts}].map(e => e.textContent)"
+    assert page.run(f"return {ticks}") == ["1e-4", "0.001", "0.01", "0.1", "1"]
+    page.run(f"Plotly.relayout('hyperparameter-{index}', {{'yaxis.range': [-1.3, -1]}})")
+    page.until(f"String({ticks}) === '0.06,0.07,0.08,0.09,0.1'")
+    page.run(f"Plotly.relayout('hyperparameter-{index}', {{'yaxis.autorange': true}})")
+    page.until(f"{ticks}.includes('0.001')")
+
+
+def test_a_page_is_printed_light_and_whole(page: Page, report: Path) -> None:
+    page.open(report, dark=True)
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    inks = page.run("return nodes.filter(([, n]) => n.data).map(([, n]) => n.layout.font.color)")
+    assert {luminance(ink) < 0.1 for ink in inks} == {True}
+    page.run("dispatchEvent(new Event('afterprint'))")
+    page.run("window.scrollTo(0, 0)")
+    page.until(
+        "nodes[0][1].layout.font.color !== arguments[0]".replace("arguments[0]", repr(inks[0]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "why"), [("lost", "ended: failed"), ("preempted", "ended: preempted (its node)")]
+)
+def test_a_stretch_that_came_to_nothing_tells_why(
+    page: Page, report: Path, state: str, why: str
+) -> None:
+    page.open(report)
+    names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
+    told = hover(page, "timeline", names.index(state), 1)  # the middle
+    assert f"{state} for 5 s" in told
+    assert why in told
 
 
 def test_the_legend_hides_and_shows_by_click_and_by_key(page: Page, report: Path) -> None:
@@ -252,3 +351,14 @@ def test_a_large_population_is_thinned_and_says_so(page: Page, tmp_path: Path) -
     ages = [data["table"]["columns"]["age"][row] for row in lists["best"]]
     assert ages == list(range(1, ages[-1] + 1))  # the best lineage is whole
     assert made.stat().st_size < 10e6
+
+
+def test_what_workers_did_is_drawn_however_short_it_was(page: Page, tmp_path: Path) -> None:
+    page.open(write_report([grown(tmp_path / "long", members=20, steps=90)]))
+    pieces, drawn = page.run("""
+        const [figure, node] = nodes.find(([f]) => f.id === 'timeline');
+        const spans = figure.traces.filter(isFlat).map(t => t.at.x.filter(x => x === null).length);
+        const paths = node.layout.shapes.map(shape => shape.path).join('');
+        return [spans.reduce((a, b) => a + b), paths.split('M').length - 1];
+    """)
+    assert pieces == drawn > 1800

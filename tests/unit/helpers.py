@@ -129,13 +129,16 @@ def squeue_line(
     state: str,
     *,
     name: str = "romul-x-1",
+    start: int | str = "N/A",
     end: int | str = "N/A",
+    preempted: int | str = "N/A",
     exit_status: int = 0,
     restarts: int = 0,
     partition: str = "preemptible",
     reason: str = "None",
 ) -> str:
     """Return a job as squeue prints it: values cut to their columns, and nothing in between."""
-    values = (number, name, state, end, exit_status, restarts, partition, reason)
+    times = (start, end, preempted)
+    values = (number, name, state, *times, exit_status, restarts, partition, reason)
     columns = queue._COLUMNS.values()
     return "".join(str(v)[:w].ljust(w) for v, w in zip(values, columns, strict=True))

@@ -24,7 +24,7 @@ from romul_slurm.attempt import Output, run_attempt
 from romul_slurm.errors import CheckpointDamaged, TaskRefused
 from romul_slurm.records import Assign, Report, Welcome
 from romul_slurm.step import Step, current_step, finish
-from tests.unit.helpers import FakeLink
+from tests.unit.helpers import Clock, FakeLink
 
 ASSIGN = Assign(
     segment=1,
@@ -170,6 +170,24 @@ def test_a_finished_attempt_publishes_its_checkpoint_and_tells_what_it_did(root:
     assert (told["member"], told["age"], told["score"]) == (3, 5, 1.5)
     assert told["hyperparameters"] == {"lr": 0.1}
     assert told["metrics"] == {"loss": 0.25}
+
+
+def test_the_time_to_import_and_make_the_task_is_told_apart(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("romul_slurm.attempt.time", clock)
+
+    def task(step: Step) -> float:
+        clock.now += 7.0
+        return returning(1.5)(step)
+
+    def make() -> Callable[[Step], Any]:
+        clock.now += 5.0
+        return task
+
+    report = run_attempt(ASSIGN, root, root / "attempt", make, TERMS, FakeLink())
+    assert (report.setup_s, report.train_s) == (5.0, 12.0)
 
 
 def test_a_task_that_saves_nothing_fails_and_is_told_what_to_do(root: Path) -> None:

@@ -110,6 +110,16 @@ def test_following_goes_on_to_the_next_attempts_until_the_population_ends(
     assert err.count("==>") == 2
 
 
+def test_a_member_that_there_will_never_be_is_not_waited_for(
+    lineage: Written, capsys: Capture
+) -> None:
+    lineage.status("running", time.time())
+    lineage.beat()
+    code, _, err = run(capsys, "logs", lineage.store.root, "99", "-f")
+    assert code == 3
+    assert "member 99 " in err
+
+
 def test_following_ends_when_nobody_decides(lineage: Written, capsys: Capture) -> None:
     lineage.log(1, 1, "1.111-a").write_text("last words\n")
     assert run(capsys, "logs", lineage.store.root, "1", "-f")[:2] == (0, "last words\n")

@@ -88,7 +88,7 @@ def test_ls_where_there_is_nothing(tmp_path: Path, capsys: Capture) -> None:
     assert run(capsys, "ls", tmp_path, "--last") == (3, "", sentence)
     assert plain(capsys, "ls", tmp_path) == []
     code, _, err = run(capsys, "ls", tmp_path / "nope")
-    assert (code, "is no directory" in err) == (1, True)
+    assert (code, "is no directory" in err) == (3, True)
 
 
 def test_lines_are_whole_when_piped_and_fit_into_80_columns(

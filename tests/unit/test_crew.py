@@ -25,7 +25,9 @@ from romul_slurm.records import (
     Report,
     Stopped,
     StopRequest,
+    WorkerLeft,
     WorkersIntended,
+    WorkerStarted,
 )
 from romul_slurm.recruiter import Recruiter
 from tests.unit.bench_population import Bench, ByHand
@@ -530,6 +532,32 @@ def test_a_job_that_ends_is_told_to_leave_as_it_may_live_on_unseen(bench: Bench)
     says(bench, "1.1.0", "ended", taken=True)
     bench.tick()
     assert bench.letters("1.1.0", Leave)
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"),
+    [
+        ({"preempted": True, "taken": True}, True),
+        ({"taken": True}, False),  # it was cancelled, or its node failed, when it was leaving
+    ],
+)
+def test_that_a_worker_which_saved_in_time_was_preempted_is_told_by_the_cluster_alone(
+    leaving: Bench, status: dict[str, bool], taken: bool
+) -> None:
+    says(leaving, "1.1.0", "ended", began=7.0, until=9.0, **status)
+    leaving.tick()
+    records = list(Journal(leaving.store.journal).read())
+    (left,) = (r for r in records if isinstance(r, WorkerLeft))
+    assert (left.ended, left.preempted) == (9.0, taken)
+    assert [r for r in records if isinstance(r, WorkerStarted)] == [WorkerStarted("1.1.0", 7.0)]
+
+
+def test_when_a_workers_job_began_is_journalled_once_by_a_controller(bench: Bench) -> None:
+    says(bench, "1.1.0", "running", began=7.0)
+    for _ in range(3):
+        bench.tick()
+    records = Journal(bench.store.journal).read()
+    assert [r for r in records if isinstance(r, WorkerStarted)] == [WorkerStarted("1.1.0", 7.0)]
 
 
 # --- the end of a job ------------------------------------------------------------------------

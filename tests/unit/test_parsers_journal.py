@@ -49,13 +49,13 @@ def new_state() -> State:
 
 def fold(records: Iterable[JournalRecord]) -> State:
     """Return what records come to, after checking that it is consistent."""
-    state, given_out = new_state(), {}
+    state = new_state()
     for record in records:
+        attempt = state.attempts.get(getattr(record, "attempt", ""))
+        before = [len(rows) for rows in state.rows]
         state.apply(record)
-        if isinstance(record, Assigned) and record.attempt in state.attempts:
-            given_out.setdefault(record.attempt, (record.member, record.age))
-    counted = [given_out[row.attempt] for rows in state.rows for row in rows]
-    assert counted == [(m, age) for m, rows in enumerate(state.rows) for age in range(len(rows))]
+        grown = [(m, len(rows)) for m, rows in enumerate(state.rows) if len(rows) != before[m]]
+        assert not grown or (attempt and grown == [(attempt.member, attempt.age + 1)])
     answer_everything(state)
     return state
 

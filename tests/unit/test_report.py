@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import psutil
@@ -19,15 +20,19 @@ from romul_slurm.records import (
     Assigned,
     Decision,
     Finished,
+    JournalRecord,
     PartialSaved,
     Unfinished,
     WorkerJoined,
     WorkerLeft,
+    WorkerReleased,
     WorkersIntended,
     WorkersSubmitted,
+    WorkerStarted,
 )
 from romul_slurm.report.comparison import grouped, so_far
 from romul_slurm.report.data import Series, read_series
+from romul_slurm.report.figures import timeline
 from romul_slurm.report.plot import KINDS, plot
 from romul_slurm.report.refresh import Pages
 from romul_slurm.report.thinning import chains, parents, thin
@@ -57,24 +62,148 @@ def test_every_second_of_a_worker_is_accounted_for(tmp_path: Path) -> None:
         "best lineage": 9,
         "under way": 7,
         "cut short": 7,
-        "lost": 4,
+        "lost to preemption": 4,
         "waiting": 2,  # before the first step, and around its training
         "starting": 1,
     }
     assert cost.allocated_s == pytest.approx(30)
     assert cost.trained_s == pytest.approx(16)
-    assert cost.share(cost.parts["lost"]) == pytest.approx(4 / 30)
+    assert cost.share(cost.lost_s) == pytest.approx(4 / 30)
 
 
-def test_waiting_in_a_queue_costs_nothing(tmp_path: Path) -> None:
+def lived(root: Path, *records: JournalRecord) -> Series:
+    """Return a population with one worker w on Slurm, submitted at `BEGAN`."""
+    journal = create(root, {"lr": LR}, 2, 2)
+    journal.append([WorkersIntended("n", ["w"], BEGAN)])
+    journal.append([WorkersSubmitted("n", {"w": "romul-run-1a:17_0"}), *records])
+    return read_series(root)
+
+
+def stretches(series: Series) -> dict[str, float]:
+    """Return what its worker did, and for how many seconds."""
+    spans = series.activity.lives["w"].spans(series.until)
+    return {span.state: round(span.end - span.begin, 3) for span in spans}
+
+
+def joined(at: float) -> WorkerJoined:
+    return WorkerJoined("w", "0123abcd", "node", 1, BEGAN + at)
+
+
+def test_waiting_in_a_queue_costs_nothing_but_starting_does(tmp_path: Path) -> None:
+    started = WorkerStarted("w", BEGAN + 7200)
+    series = lived(tmp_path / "run", started, joined(7230), WorkerLeft("w", BEGAN + 7260, "bye"))
+    assert stretches(series) == {"queued": 7200, "starting": 30, "waiting": 30}
+    assert series.cost.queued_s == pytest.approx(7200)
+    assert series.cost.allocated_s == pytest.approx(60)
+    assert series.cost.wall_s == pytest.approx(7260)
+
+
+def test_the_first_step_starts_with_the_imports_of_the_task(tmp_path: Path) -> None:
+    done = [
+        (first("a", 0, 20), Finished("a", 0.5, BEGAN + 40, BEGAN + 20, 19.0, setup_s=8.0)),
+        (first("b", 1, 40), Finished("b", 0.6, BEGAN + 50, BEGAN + 40, 10.0, setup_s=0.5)),
+    ]
+    started, left = WorkerStarted("w", BEGAN + 10), WorkerLeft("w", BEGAN + 50, "bye")
+    records = [started, joined(20), *(r for pair in done for r in pair), left]
+    series = lived(tmp_path / "run", *records)
+    spans = series.activity.lives["w"].spans(series.until)
+    assert [(s.state, s.end - s.begin) for s in spans] == [
+        *(("queued", 10), ("starting", 10), ("starting", 8), ("training", 12), ("training", 10))
+    ]
+    assert series.cost.parts["starting"] == pytest.approx(18)
+    assert series.cost.trained_s == pytest.approx(11 + 9.5)
+    assert series.cost.parts["waiting"] == pytest.approx(1.5)
+
+
+def test_a_journal_that_does_not_tell_when_a_job_began_has_it_queued_until_its_hello(
+    tmp_path: Path,
+) -> None:
+    series = lived(tmp_path / "run", joined(7200), WorkerLeft("w", BEGAN + 7260, "bye"))
+    assert stretches(series) == {"queued": 7200, "waiting": 60}
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "expected"),
+    [
+        (-50, 80, {"starting": 20, "waiting": 60}),  # it cannot have begun before it was submitted
+        (50, 130, {"queued": 20, "waiting": 80}),  # nor after its hello, or ended after the news
+        (10, 15, {"queued": 10, "starting": 10}),  # nor ended before it was last heard of
+    ],
+)
+def test_a_cluster_whose_clock_is_wrong_cannot_make_times_impossible(
+    tmp_path: Path, began: float, ended: float, expected: dict[str, float]
+) -> None:
+    started, left = (
+        WorkerStarted("w", BEGAN + began),
+        WorkerLeft("w", BEGAN + 100, "", BEGAN + ended),
+    )
+    assert stretches(lived(tmp_path / "run", started, joined(20), left)) == expected
+
+
+def test_a_worker_that_ended_before_its_hello_is_paid_for_all_the_same(tmp_path: Path) -> None:
+    left = WorkerLeft("w", BEGAN + 45, "preempted", BEGAN + 40, preempted=True)
+    series = lived(tmp_path / "run", WorkerStarted("w", BEGAN + 10), left)
+    assert stretches(series) == {"queued": 10, "starting": 30}
+    assert series.cost.parts["starting"] == pytest.approx(30)
+    assert series.activity.lives["w"].preemptions() == [BEGAN + 40]
+
+
+@pytest.mark.parametrize("job", ["host:7:1795242410.25", "1.1.0@host:7:1795242410.25"])
+def test_there_is_no_queue_on_this_machine(tmp_path: Path, job: str) -> None:
     journal = create(tmp_path / "run", {"lr": LR}, 2, 2)
-    journal.append([WorkersIntended("n", ["w"], BEGAN), WorkersSubmitted("n", {"w": "17_0"})])
-    journal.append([WorkerJoined("w", "0123abcd", "node", 1, BEGAN + 7200)])
-    journal.append([WorkerLeft("w", BEGAN + 7260, "bye")])
-    cost = read_series(tmp_path / "run").cost
-    assert cost.queued_s == pytest.approx(7200)
-    assert cost.allocated_s == pytest.approx(60)
-    assert cost.wall_s == pytest.approx(7260)
+    journal.append([WorkersIntended("n", ["w"], BEGAN), WorkersSubmitted("n", {"w": job})])
+    journal.append([joined(5), WorkerLeft("w", BEGAN + 9, "bye")])
+    assert stretches(read_series(tmp_path / "run")) == {"starting": 5, "waiting": 4}
+
+
+SAID = WorkerReleased("w", BEGAN + 30, "received SIGTERM")
+
+
+@pytest.mark.parametrize(
+    ("ending", "error", "more", "state", "why"),
+    [
+        ("preempted", "preempted", [], "preempted", "preempted"),
+        ("preempted", "its node failed", [], "preempted", "preempted (its node failed)"),
+        ("failed", "Trace\nValueError: no", [], "lost", "failed (ValueError: no)"),
+        ("lost", "the worker vanished", [], "lost", "the worker was lost (the worker vanished)"),
+        ("lost", "reached its time limit", [], "lost",
+         "the worker was lost (reached its time limit)"),
+        ("interrupted", "", [SAID], "preempted",
+         "the worker had to leave (preempted: received SIGTERM)"),
+        ("interrupted", "", [PartialSaved("a", 1, 3), SAID], "cut short",
+         "the worker had to leave (preempted: received SIGTERM)"),
+    ],
+)  # fmt: skip
+def test_a_stretch_says_why_it_ended_and_preemption_is_told_apart(
+    tmp_path: Path,
+    ending: Any,
+    error: str,
+    more: list[JournalRecord],
+    state: str,
+    why: str,
+) -> None:
+    ended = Unfinished("a", ending, BEGAN + 30, error)
+    left = WorkerLeft("w", BEGAN + 31, "", preempted=bool(more))
+    series = lived(tmp_path / "run", joined(10), first("a", 0, 10), *more, ended, left)
+    life = series.activity.lives["w"]
+    (stretch,) = (span for span in life.spans(series.until) if span.trial)
+    assert (stretch.state, life.why_ended(series.activity.trials["a"])) == (state, why)
+    told = {part: s for part, s in series.cost.parts.items() if "los" in part and s}
+    part = {"preempted": "lost to preemption", "lost": "other losses"}.get(state)
+    assert told == ({part: pytest.approx(20)} if part else {})
+
+
+def test_a_worker_that_saved_in_time_is_marked_as_preempted(tmp_path: Path) -> None:
+    saved = [PartialSaved("a", 1, 3), Unfinished("a", "interrupted", BEGAN + 30), SAID]
+    left = WorkerLeft("w", BEGAN + 40, "", preempted=True)
+    series = lived(tmp_path / "run", joined(10), first("a", 0, 10), *saved, left)
+    done = [event.text for event in series.activity.events if event.kind == "preempted"]
+    assert done == ["worker w on node"]
+    (trace,) = (t for t in timeline(series)["traces"] if t["mode"] == "markers")
+    assert (trace["name"], trace["tips"]) == (
+        "preempted",
+        [["worker w on node", "preempted: received SIGTERM"]],
+    )
 
 
 def test_a_worker_that_went_while_nobody_looked_is_counted_until_its_last_sign_of_life(
@@ -91,7 +220,7 @@ def test_a_worker_that_went_while_nobody_looked_is_counted_until_its_last_sign_o
     journal.append([Unfinished("a", "lost", BEGAN), WorkerLeft("w", BEGAN, "gone")])
     cost = read_series(root).cost
     assert cost.allocated_s == pytest.approx(50)
-    assert cost.parts["lost"] == pytest.approx(49)
+    assert cost.parts["other losses"] == pytest.approx(49)
 
 
 def test_training_is_told_apart_by_what_became_of_it(tmp_path: Path) -> None:
@@ -208,7 +337,7 @@ LABELS = {
     "scores": {"age (steps)", "score (lower is better)", "best lineage"},
     "schedule": {"age (steps)", *ALL_KINDS},
     "genealogy": {"age (steps)", "member"},
-    "timeline": {"time since the start (minutes)", "worker", "training", "lost"},
+    "timeline": {"time since the start (minutes)", "worker", "training", "preempted", "preemption"},
 }
 
 

@@ -199,6 +199,18 @@ def test_strays_are_found_beside_a_directory_that_cannot_be_read(store: Store, d
     assert Retention(store, []).strays(set()) == []
 
 
+def test_what_the_training_wrote_beside_its_checkpoint_is_no_stray(store: Store) -> None:
+    stray = checkpoint(store, "1")
+    home = store.root / store.attempt(0, 0, "1")
+    for name in (".hydra", "wandb", "partial-results", "checkpoints"):
+        (home / name).mkdir()
+    (home / "partial-12").mkdir()
+    (home / "partial.tmp").mkdir()
+    found = Retention(store, []).strays(set())
+    ours = [store.root / stray, home / "partial-12", home / "partial.tmp"]
+    assert {store.root / path for path in found} == {*ours}
+
+
 def test_what_is_announced_is_no_stray(store: Store, disk: Disk, clock: Clock) -> None:
     bad, announced = checkpoint(store, "1"), checkpoint(store, "2")
     disk.bad = {store.root / bad}

@@ -59,14 +59,24 @@ def test_a_row_is_cut_at_the_columns_widths() -> None:
         "3_0",
         "FAILED",
         name="romul-n9",
+        start=1795242400,
         end=1795242410,
+        preempted=1795242405,
         exit_status=35072,
         restarts=0,
         reason="NonZeroExitCode",
     )
     assert queue.parse(f"{line}\n") == {
         "romul-n9:3_0": queue.Row(
-            "romul-n9:3_0", "FAILED", 1795242410.0, 35072, 0, "preemptible", "NonZeroExitCode"
+            "romul-n9:3_0",
+            "FAILED",
+            1795242400.0,
+            1795242410.0,
+            1795242405.0,
+            35072,
+            0,
+            "preemptible",
+            "NonZeroExitCode",
         )
     }
 
@@ -76,7 +86,7 @@ def test_values_that_fill_their_columns_do_not_run_into_each_other() -> None:
     line = squeue_line(number, "RUNNING", name=name, end=7, restarts=3, reason="x" * 120)
     assert queue.parse(line) == {
         f"{name}:{number}": queue.Row(
-            f"{name}:{number}", "RUNNING", 7.0, 0, 3, "preemptible", "x" * 120
+            f"{name}:{number}", "RUNNING", 0.0, 7.0, 0.0, 0, 3, "preemptible", "x" * 120
         )
     }
 
@@ -107,6 +117,20 @@ def test_one_call_asks_for_all_jobs_of_a_population_whatever_their_state() -> No
 
 def test_a_running_job_is_running_until_the_end_squeue_names() -> None:
     assert status("RUNNING", end=1795242410) == JobStatus("running", ASKED, until=1795242410.0)
+
+
+def test_when_a_job_began_is_known_once_it_did() -> None:
+    for state in ("RUNNING", "COMPLETING", "SUSPENDED", "COMPLETED", "PREEMPTED", "TIMEOUT"):
+        assert status(state, start=7, end=9).began == 7
+    assert status("PENDING", start=7).began == 0  # Slurm's guess
+    assert status("CANCELLED", start=7, end=7).began == 0  # in the queue
+
+
+def test_a_job_that_had_the_time_to_end_by_itself_was_preempted_all_the_same() -> None:
+    ended = status("COMPLETED", start=7, end=9, preempted=8)
+    assert ended == JobStatus(
+        "ended", ASKED, "preempted", taken=True, preempted=True, began=7, until=9
+    )
 
 
 def test_a_completing_job_still_runs() -> None:

@@ -277,7 +277,6 @@ def test_a_parents_state_does_not_shorten_the_interval(home: Path) -> None:
     [
         (0, True, [7, 8]),
         (1, True, [8]),
-        (2, True, []),
         (0, False, [6, 7, 8]),
         (2, False, [8]),
     ],
@@ -295,6 +294,25 @@ def test_epochs_go_on_after_a_partial_checkpoint(
     state = resumed.load()
     assert state == {"epoch": 6 + stop_in}
     assert [*resumed.epochs(state)] == left
+
+
+def test_the_last_epoch_of_a_step_goes_on_to_its_score(home: Path) -> None:
+    link = FakeLink()
+    step, score = Step(interval=2, home=home, link=link, checkpoint_every_s=0), 0
+    for epoch in step.epochs():
+        score += 1
+        link.stop = epoch == 1
+        step.checkpoint(lambda: {"weights": 0})
+    assert score == 2
+    assert [event[0] for event in link.heard] == ["saved", "progress", "progress"]
+    assert link.heard[-1] == ("progress", 1)  # it could not have been continued here
+
+
+def test_an_attempt_that_nobody_needs_ends_after_the_last_epoch_too(home: Path) -> None:
+    step = Step(home=home, link=FakeLink(cancel=True))
+    with pytest.raises(StepInterrupted):
+        for _ in step.epochs():
+            step.checkpoint(lambda: {"weights": 0})
 
 
 def test_several_safe_points_in_an_epoch_go_on_with_the_epoch_that_was_not_done(
@@ -357,7 +375,7 @@ def test_safe_points_go_on_counting_where_the_partial_checkpoint_left_off(
     resumed = Step(interval=5, home=tmp_path / "next", resume=partial, link=link)
     for _ in resumed.epochs(resumed.load()):
         resumed.checkpoint(dict)
-    assert link.heard == [("progress", 4), ("progress", 5)]
+    assert link.heard == [("progress", 4), ("progress", 4)]  # the end is no safe point
 
 
 def test_a_safe_point_saves_only_when_it_is_time(home: Path) -> None:
@@ -551,18 +569,19 @@ def test_training_goes_on_without_a_partial_checkpoint_that_the_disk_does_not_ta
     home: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     link = FakeLink()
-    step = Step(home=home, link=link, checkpoint_every_s=0, interval=2)
+    step = Step(home=home, link=link, checkpoint_every_s=0, interval=3)
     reluctant(monkeypatch, number, 1)
     for _ in step.epochs():
         step.checkpoint(lambda: {"x": 1})
-    assert [event[0] for event in link.heard] == ["blocked", "progress", "saved", "progress"]
+    heard = [event[0] for event in link.heard]
+    assert heard == ["blocked", "progress", "saved", "progress", "progress"]
     assert sorted(p.name for p in home.iterdir()) == ["partial-1"]
 
 
 def test_what_is_left_of_a_partial_checkpoint_that_failed_is_no_obstacle(home: Path) -> None:
     (home / "partial-1").mkdir(parents=True)
     (home / "partial-1" / "half").write_text("x")
-    step = Step(home=home, link=FakeLink(), checkpoint_every_s=0)
+    step = Step(home=home, link=FakeLink(), checkpoint_every_s=0, interval=2)
     for _ in step.epochs():
         step.checkpoint(lambda: {"x": 1})
     assert sorted(p.name for p in (home / "partial-1").iterdir()) == ["romul.json", "state.pt"]

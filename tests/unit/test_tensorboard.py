@@ -212,11 +212,13 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     assert other.exists()
 
 
-def test_populations_may_share_a_directory(tmp_path: Path) -> None:
+def test_populations_may_share_a_directory_those_of_one_name_too(tmp_path: Path) -> None:
     state = new_state(tmp_path)
     finished(state, 0, 1.0)
-    follow(state, tmp_path / "run1", directory=str(tmp_path / "tb"))
-    assert scores(tmp_path / "tb" / "run1", "best") == {1: 1.0}
+    for home in ("here", "there"):
+        follow(state, tmp_path / home / "run1", directory=str(tmp_path / "tb"))
+    both = [*(tmp_path / "tb").glob("run1-*")]
+    assert [scores(one, "best") for one in both] == [{1: 1.0}, {1: 1.0}]
 
 
 # --- the HParams tab -----------------------------------------------------------------------------

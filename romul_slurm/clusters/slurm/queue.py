@@ -17,7 +17,9 @@ _COLUMNS = {
     "JobArrayID": 32,
     "Name": 64,
     "State": 24,
+    "StartTime": 24,
     "EndTime": 24,
+    "PreemptTime": 24,
     "exit_code": 12,
     "RestartCnt": 12,
     "Partition": 120,
@@ -63,7 +65,11 @@ class Row:
     job: str
     """nonce:id_index"""
     state: str
+    start: float
+    """0 if not known; of a job that waits it is a guess."""
     end: float
+    preempted: float
+    """When it was told to make room for another job; 0 if it was not."""
     exit_status: int
     """As wait(2) returns it."""
     restarts: int
@@ -100,11 +106,13 @@ def _row(line: str) -> Row:
     for width in _COLUMNS.values():
         values.append(line[at : at + width].strip())
         at += width
-    number, name, state, end, status, restarts, partition, reason = values
+    number, name, state, start, end, preempted, status, restarts, partition, reason = values
     return Row(
         f"{name}:{number}",
         state,
+        float(_number(start)),
         float(_number(end)) or float("inf"),
+        float(_number(preempted)),
         _number(status),
         _number(restarts),
         partition,
@@ -123,9 +131,11 @@ def status(row: Row, asked: float) -> JobStatus:
     if row.state in _REQUEUED or row.restarts or "requeued held" in row.reason:
         return JobStatus("requeued", asked, "Slurm requeued its job", taken=True)
     if row.state in ("SUSPENDED", "STOPPED"):
-        return JobStatus("suspended", asked, "Slurm suspended its job", taken=True)
+        suspended = "Slurm suspended its job"
+        return JobStatus("suspended", asked, suspended, taken=True, began=row.start)
     if row.state in _RUNNING:
-        return JobStatus("running", asked, until=row.end)
+        preempted = bool(row.preempted)
+        return JobStatus("running", asked, preempted=preempted, began=row.start, until=row.end)
     return _queued(row, asked)
 
 
@@ -133,13 +143,18 @@ def _ended(row: Row, asked: float) -> JobStatus:
     code, number = row.exit_status >> 8, row.exit_status & 0x7F
     number = number or max(0, code - 128)  # what srun and bash make of a signal
     if number in FAULT_SIGNALS and row.state == "FAILED":
-        return JobStatus("ended", asked, f"killed by signal {number}", fault=True)
+        killed = f"killed by signal {number}"
+        return JobStatus("ended", asked, killed, fault=True, began=row.start, until=row.end)
+    preempted = bool(row.preempted) or row.state == "PREEMPTED"
     return JobStatus(
         "ended",
         asked,
-        _ENDED[row.state],
+        _ENDED[row.state] or ("preempted" if preempted else ""),
         fault=row.state == "OUT_OF_MEMORY",
-        taken=row.state in _TAKEN,
+        taken=preempted or row.state in _TAKEN,
+        preempted=preempted,
+        began=row.start if row.start < row.end else 0.0,  # cancelled in the queue: both are then
+        until=row.end,
     )
 
 
@@ -193,10 +208,15 @@ def explain(text: str, jobs: Iterable[str], asked: float) -> dict[str, JobStatus
             why.pop(job, None)
             if name == job.partition(":")[0]:
                 ours.add(job)
-        found = _ended(Row(job, state, 0, 0, 0, "", ""), asked) if state in _ENDED else None
+        found = _ended(_said(job, state), asked) if state in _ENDED else None
         if job in ours and found is not None and (not step or found.fault):
             why[job] = found
     return why
+
+
+def _said(job: str, state: str) -> Row:
+    """Return a job of which no more than its state is known."""
+    return Row(job, state, 0.0, float("inf"), 0.0, 0, 0, "", "")
 
 
 def is_job(job: str) -> bool:

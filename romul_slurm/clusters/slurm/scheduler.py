@@ -11,6 +11,7 @@ How often squeue is called is bounded whatever happens: `_BURST` calls, and one 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import time
@@ -293,7 +294,8 @@ class Scheduler:
         since = self._completing.setdefault(job, self._asked)
         if self._asked - since <= (self.site or Site()).kill_wait_s:
             return status
-        return JobStatus("ended", self._asked, "Slurm is taking its job down", taken=True)
+        why = "preempted" if status.preempted else "Slurm is taking its job down"
+        return dataclasses.replace(status, state="ended", reason=why, taken=True)
 
     def _status(self, job: str) -> JobStatus | None:
         if job in self._verdicts:
@@ -324,7 +326,10 @@ class Scheduler:
             unexplained = self._unexplained.pop(job, None)
             if unexplained is not None:
                 found = why.get(job)
-                self._conclude(job, found if found and found.reason else unexplained)
+                if found and found.reason:
+                    began, until = unexplained.began, unexplained.until
+                    unexplained = dataclasses.replace(found, began=began, until=until)
+                self._conclude(job, unexplained)
 
 
 def _array_id(answer: str) -> str:

@@ -2,6 +2,7 @@
 // Draws the figures of the page from its JSON: colours from the style sheet, hover text as plain text.
 const page = JSON.parse(document.getElementById("data").textContent);
 const tip = document.getElementById("tip");
+const ring = document.getElementById("ring");
 const narrow = () => window.innerWidth < 700;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
@@ -27,32 +28,90 @@ function columnOf(name, hyperparameter) {
   return hyperparameter ? page.table.values[name] : page.table.columns[name];
 }
 
+function placesIn(figure, trace) {
+  // what a figure's axes take, for every row of the trace; computed once
+  const column = columnOf(trace.y, figure.small);
+  const map = figure.logit ? (p) => Math.log(p / (1 - p)) : figure.layout.yaxis.type === "category" ? plain : (v) => v;
+  return trace.known ||= {
+    x: rowsOf(trace).map((row) => (row === null ? null : page.table.columns.age[row])),
+    y: rowsOf(trace).map((row) => (row === null || column[row] === null ? null : map(column[row]))),
+  };
+}
+
+// so many pieces that plotly.js, which makes an element of each, would be slow, or leave short ones out
+const isFlat = (trace) => trace.flat || (trace.at && trace.mode === "lines" && trace.at.x.includes(null));
+
 function filled(trace, figure) {
-  const { rows, tips, at, y, ...rest } = trace;
-  const made = { type: "scatter", hoverinfo: "none", connectgaps: false, ...colored(rest) };
-  delete made.legend;
-  made.showlegend = false;
-  if (at) {
-    made.x = at.x;
-    made.y = at.y.map((v) => (typeof v === "string" ? plain(v) : v));
-    if (made.text) made.text = made.text.map(plain);
-  } else {
-    const list = rowsOf(trace);
-    const column = columnOf(y, figure.small);
-    const map = figure.logit ? (p) => (p === null ? null : Math.log(p / (1 - p))) : (v) => v;
-    const category = figure.layout.yaxis.type === "category";
-    made.x = list.map((row) => (row === null ? null : page.table.columns.age[row]));
-    made.y = list.map((row) => (row === null || column[row] === null ? null
-      : category ? plain(column[row]) : map(column[row])));
-    if (made.marker && Array.isArray(made.marker.size)) {
-      made.marker = { ...made.marker, size: list.map((row) => trace.marker.size[row]) };
-      made.marker.line = { width: 0 };
-    }
+  const { rows, tips, at, y, flat, known, ...rest } = trace;
+  const made = { type: "scatter", hoverinfo: "none", connectgaps: false, ...colored(rest), showlegend: false };
+  if (isFlat(trace)) {
+    // it is there to be pointed at; shapesOf draws it
+    for (const key of ["marker", "line"]) delete made[key];
+    made.mode = "none";
+    if (rows && trace.line) return { ...made, hoverinfo: "skip", x: [], y: [] };
   }
+  if (!at) return { ...made, ...placesIn(figure, trace) };
+  made.x = at.x;
+  made.y = at.y.map((v) => (typeof v === "string" ? plain(v) : v));
+  if (made.text) made.text = made.text.map(plain);
   return made;
 }
 
-function axis(spec, side) {
+function shapesOf(figure) {
+  // thousands of results as some dozens of paths: each holds a stretch of ages, so that a browser
+  // paints only what is in sight; a line of no length with round ends is a dot
+  const shapes = [];
+  for (const trace of figure.traces) {
+    if (!isFlat(trace) || trace.visible === false) continue;
+    figure.paths ||= new Map();
+    if (!figure.paths.has(trace)) figure.paths.set(trace, pathsOf(figure, trace));
+    figure.paths.get(trace).forEach((path, i) => {
+      const { color: name, width, size } = trace.marker || trace.line;
+      const line = { color: css(name), width: width || size[0] + ((size[1] - size[0]) * (i + 1)) / STRETCH_COUNT };
+      if (path) shapes.push({ type: "path", path, line, layer: "between" });
+    });
+  }
+  return shapes;
+}
+
+const STRETCH_COUNT = 12;
+
+function piecesOf({ x, y }) {
+  // neighbours in turn into two paths, so that they are seen apart, unless there are too many
+  const paths = ["", ""];
+  let count = 0;
+  const seen = x.length < 1000 ? 2 : 1;
+  x.forEach((v, i) => {
+    if (v === null) count++;
+    else paths[count % seen] += `${i === 0 || x[i - 1] === null ? "M" : "L"}${v},${y[i]}`;
+  });
+  return paths;
+}
+
+function pathsOf(figure, trace) {
+  if (trace.at) return piecesOf(trace.at);
+  const { x, y: values } = placesIn(figure, trace);
+  const labels = figure.layout.yaxis.labels && figure.layout.yaxis.labels.map(plain);
+  const y = labels ? values.map((v) => (v === null ? null : labels.indexOf(v))) : values;
+  const oldest = page.table.columns.age.at(-1);
+  const paths = new Array(STRETCH_COUNT).fill("");
+  let last = null; // where the path of the stretch before ended
+  for (let i = 0; i < x.length; i++) {
+    if (y[i] === null) continue;
+    const to = `${x[i]},${y[i]}`;
+    const stretch = Math.ceil((x[i] * STRETCH_COUNT) / oldest) - 1;
+    if (trace.marker) paths[stretch] += `M${to}L${to}`;
+    else if (i && y[i - 1] !== null) {
+      paths[stretch] += last === stretch ? `L${to}` : `M${x[i - 1]},${y[i - 1]}L${to}`;
+      last = stretch;
+      continue;
+    }
+    last = null;
+  }
+  return paths;
+}
+
+function axis(spec, zoom) {
   const { title, log, labels, whole, room, ...rest } = spec || {};
   const made = {
     gridcolor: css("grid"), linecolor: css("faint"), zeroline: false, automargin: true,
@@ -64,46 +123,41 @@ function axis(spec, side) {
     const [low, high] = log.map(Math.log10);
     const pad = 0.04 * (high - low) || 0.1;
     made.range = [low - pad, high + pad];
-    const decades = Math.ceil((high - low) / (side === "y" ? 6 : 5));
-    if (high - low >= 1.5) Object.assign(made, { dtick: decades, exponentformat: "power" });
-    else {
-      made.tickvals = [];
-      for (let e = Math.floor(low); e <= high; e++) for (const m of [1, 2, 5]) made.tickvals.push(m * 10 ** e);
-      made.ticktext = made.tickvals.map((v) => String(Number(v.toPrecision(3))));
-    }
   }
+  Object.assign(made, zoom);
   if (labels) Object.assign(made, { categoryorder: "array", categoryarray: labels.map(plain) });
-  if (whole) Object.assign(made, { tickformat: "d", nticks: 12, dtick: rest.range && rest.range[1] < 12 ? 1 : undefined });
+  if (log && made.range) Object.assign(made, logTicks(...made.range));
+  if (whole && made.range) Object.assign(made, { tickformat: "d", nticks: 12, dtick: made.range[1] - made.range[0] < 12 ? 1 : undefined });
   return made;
 }
 
+function logTicks(low, high) {
+  // plotly.js would set digits without their power of ten
+  const tickvals = [];
+  if (high - low < 0.6) {
+    const [begin, end] = [10 ** low, 10 ** high];
+    const power = 10 ** Math.floor(Math.log10((end - begin) / 5));
+    const step = power * [1, 2, 5, 10].find((m) => m * power >= (end - begin) / 5);
+    for (let n = Math.ceil(begin / step); n * step <= end; n++) tickvals.push(n * step);
+  } else {
+    const [leads, decades] = high - low >= 1.6 ? [[1], Math.ceil((high - low) / 6.5)] : [[1, 2, 5], 1];
+    for (let e = Math.floor(low); e <= high; e += decades) for (const m of leads) tickvals.push(m * 10 ** e);
+  }
+  const exact = tickvals.map((v) => Number(v.toPrecision(4)));
+  return { tickvals, ticktext: exact.map((v) => (v >= 0.001 && v < 100000 ? String(v) : v.toExponential().replace("+", ""))) };
+}
+
+const heightOf = (figure) => figure.layout.height || (figure.small ? 280 : narrow() ? 340 : 440);
+
 function layoutOf(figure) {
-  const spec = figure.layout;
-  const made = {
+  const { layout: spec, zoom = {} } = figure;
+  return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: css("ink") },
     margin: { l: 56, r: 16, t: 12, b: 44 }, hovermode: "closest", hoverdistance: 25,
     dragmode: narrow() ? false : "zoom", showlegend: false, bargap: 0.35,
-    height: spec.height || (figure.small ? 280 : narrow() ? 340 : 440),
-    xaxis: axis(spec.xaxis, "x"), yaxis: axis(spec.yaxis, "y"),
-  };
-  if (figure.axes) Object.assign(made, parallelLayout(figure.axes, made));
-  return made;
-}
-
-function parallelLayout([names, ends], layout) {
-  const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
-  const note = (i, j) => ({
-    x: i, y: j, xref: "x", yref: "y", yshift: j ? 10 : -10, showarrow: false,
-    font: { size: 12, color: css("soft") }, text: plain(cut(ends[i][j], 9)),
-  });
-  return {
-    height: 420, margin: { l: 28, r: 28, t: 28, b: 90 },
-    xaxis: { ...layout.xaxis, range: [-0.35, names.length - 0.65], tickvals: names.map((_, i) => i),
-      ticktext: names.map((n) => plain(cut(n, 18))), showgrid: true, tickangle: narrow() || names.length > 8 ? -40 : 0,
-      ticks: "", gridcolor: css("faint"), title: { text: "" }, fixedrange: true, ticklabelstandoff: 18 },
-    yaxis: { ...layout.yaxis, visible: false, range: [-0.1, 1.08], fixedrange: true },
-    annotations: names.flatMap((_, i) => [note(i, 0), note(i, 1)]),
+    height: heightOf(figure),
+    xaxis: axis(spec.xaxis, zoom.xaxis), yaxis: axis(spec.yaxis, zoom.yaxis), shapes: shapesOf(figure),
   };
 }
 
@@ -147,26 +201,51 @@ function tell(lines, x, y) {
   tip.style.top = Math.max(8, top) + "px";
 }
 
+function placeOf(node, curve, point) {
+  // where in the window a point is; a figure of our own has no such place
+  const area = node.getBoundingClientRect();
+  const { xaxis, yaxis } = node._fullLayout || {};
+  if (!xaxis) return [area.left + area.width / 2, area.top + 40];
+  const { x, y } = node.data[curve];
+  return [area.left + xaxis._offset + xaxis.d2p(x[point]), area.top + yaxis._offset + yaxis.d2p(y[point])];
+}
+
+function encircle(figure, node, curve, point) {
+  // an empty trace draws nothing, not even what is under the pointer
+  const rows = rowsOf(figure.traces[curve]);
+  if (figure.mark) figure.mark(rows[point]);
+  ring.hidden = !rows || !node.data;
+  if (ring.hidden) return;
+  const [left, top] = placeOf(node, curve, point);
+  Object.assign(ring.style, { left: left + window.scrollX - 7 + "px", top: top + window.scrollY - 7 + "px" });
+}
+
+function hush() {
+  tip.hidden = true;
+  ring.hidden = true;
+}
+
 function byKeys(figure, node) {
-  // the arrow keys walk along the last trace: the best lineage, or what stands for it
+  // the arrow keys walk along the best lineage, or what stands for it
   let curve = figure.traces.findIndex((t) => t.rows === "best");
-  if (curve < 0) curve = figure.traces.length - 1;
+  if (curve < 0) curve = figure.traces.findLastIndex((t) => (t.tips || rowsOf(t)).length > 1);
   let point = -1;
   node.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (event.key === "Escape") tip.hidden = true;
+    if (event.key === "Escape") hush();
     if (!step || curve < 0) return;
     event.preventDefault();
-    const trace = node.data[curve];
-    const count = trace.x.length;
+    const trace = figure.traces[curve];
+    const [count, before] = [(trace.tips || rowsOf(trace)).length, linesOf(figure, curve, point)];
     for (let tries = 0; tries < count; tries++) {
       point = (point + step + count) % count;
-      if (trace.x[point] !== null && linesOf(figure, curve, point)) break;
+      const lines = linesOf(figure, curve, point);
+      if (lines && String(lines) !== String(before)) break;
     }
-    const area = node.getBoundingClientRect();
-    tell(linesOf(figure, curve, point), area.left + area.width / 2, area.top + 40);
+    encircle(figure, node, curve, point);
+    tell(linesOf(figure, curve, point), ...placeOf(node, curve, point));
   });
-  node.addEventListener("blur", () => { tip.hidden = true; });
+  node.addEventListener("focusout", hush);
 }
 
 // --- drawing ---------------------------------------------------------------------------------
@@ -176,8 +255,8 @@ function swatch(trace) {
   return Array.isArray(given) ? given[0] : given;
 }
 
-function legend(figure, node, redraw = () => draw(figure, node)) {
-  if (figure.small) return;
+function legend(figure, node, redraw = () => near.observe(node)) {
+  if (figure.small || figure.legend === false) return;
   const names = [...new Set(figure.traces.map((t) => t.name))];
   if (names.length < 2) return;
   const box = document.createElement("div");
@@ -187,6 +266,7 @@ function legend(figure, node, redraw = () => draw(figure, node)) {
     const button = document.createElement("button");
     const mark = document.createElement("i");
     mark.style.background = `var(--${swatch(figure.traces[of[0]])})`;
+    if (figure.axes) mark.style.height = 1.6 * figure.traces[of[0]].line.width + "px";
     button.append(mark, name);
     button.setAttribute("aria-pressed", "true");
     button.addEventListener("click", () => {
@@ -208,12 +288,13 @@ function sharedLegend() {
   legend(all, small[0][1].closest(".small"), () => {
     for (const [figure, node] of small) {
       figure.traces.forEach((trace, i) => { trace.visible = all.traces[i].visible; });
-      if (node.dataset.drawn) draw(figure, node);
+      near.observe(node);
     }
   });
 }
 
 function draw(figure, node) {
+  if (figure.axes) return drawParallel(figure, node);
   const traces = figure.traces.map((trace) => filled(trace, figure));
   return Plotly.react(node, traces, layoutOf(figure), { displayModeBar: false, responsive: true });
 }
@@ -221,30 +302,63 @@ function draw(figure, node) {
 function begin(figure, node) {
   if (node.dataset.drawn) return;
   node.dataset.drawn = "yes";
-  legend(figure, node);
+  near.unobserve(node);
   draw(figure, node);
-  node.on("plotly_hover", (event) => {
-    const point = event.points[0];
-    tell(linesOf(figure, point.curveNumber, point.pointNumber), event.event.clientX, event.event.clientY);
-  });
-  node.on("plotly_unhover", () => { tip.hidden = true; });
   byKeys(figure, node);
+  if (figure.axes) return onNewWidth(node, () => draw(figure, node));
+  node.on("plotly_hover", (event) => {
+    const { curveNumber, pointNumber } = event.points[0];
+    tell(linesOf(figure, curveNumber, pointNumber), event.event.clientX, event.event.clientY);
+    encircle(figure, node, curveNumber, pointNumber);
+  });
+  node.on("plotly_unhover", hush);
+  node.on("plotly_relayout", (change) => {
+    if (!Object.keys(change).some((key) => /^[xy]axis/.test(key))) return; // a new size
+    const of = ({ range, autorange }) => (autorange ? { autorange, range: undefined } : { range: [...range] });
+    figure.zoom = { xaxis: of(node._fullLayout.xaxis), yaxis: of(node._fullLayout.yaxis) };
+    draw(figure, node); // with ticks for what is seen now
+  });
+}
+
+function onNewWidth(node, redraw) {
+  let width = node.clientWidth;
+  new ResizeObserver(() => {
+    if (node.clientWidth === width) return; // nothing may move under a hand that drags
+    width = node.clientWidth;
+    redraw();
+  }).observe(node);
 }
 
 const nodes = page.figures.map((figure) => [figure, document.getElementById(figure.id)]);
 const near = new IntersectionObserver((seen) => {
-  for (const entry of seen) if (entry.isIntersecting) {
-    near.unobserve(entry.target);
-    begin(...nodes.find(([, node]) => node === entry.target));
+  // what is out of sight waits until it is scrolled to
+  for (const { isIntersecting, target } of seen) if (isIntersecting) {
+    near.unobserve(target);
+    const [figure] = nodes.find(([, node]) => node === target);
+    if (target.dataset.drawn) draw(figure, target);
+    else begin(figure, target);
   }
 }, { rootMargin: "500px" });
-sharedLegend();
-for (const [figure, node] of nodes) {
-  node.style.minHeight = layoutOf(figure).height + "px";
-  near.observe(node);
-}
+function again() { for (const [, node] of nodes) near.observe(node); }
 function all() { for (const [figure, node] of nodes) begin(figure, node); }
-function again() { for (const [figure, node] of nodes) if (node.dataset.drawn) draw(figure, node); }
+function measure() { for (const [figure, node] of nodes) node.style.minHeight = heightOf(figure) + "px"; }
+sharedLegend();
+for (const [figure, node] of nodes) legend(figure, node);
+measure();
+staying(document.getElementById("reload"));
+again();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-matchMedia("(max-width: 699px)").addEventListener("change", again);
-window.addEventListener("beforeprint", all);
+matchMedia("(max-width: 699px)").addEventListener("change", () => {
+  for (const [figure] of nodes) delete figure.zoom;
+  measure();
+  again();
+});
+function printing(begins) {
+  // paper is light, and holds all figures
+  document.documentElement.classList.toggle("printed", begins);
+  if (!begins) return again();
+  all();
+  for (const [figure, node] of nodes) draw(figure, node);
+}
+addEventListener("beforeprint", () => printing(true));
+addEventListener("afterprint", () => printing(false));
