@@ -384,7 +384,9 @@ class Crew:
         if attempt:
             now = time.time()
             self._ledger.record(Unfinished(attempt.name, ending, now, why, worker.outbox))
-            self._ledger.note(f"{where(attempt)}: attempt {ending}: {why}; the step is not lost")
+            self._ledger.note(
+                f"{where(attempt)}: attempt {ending}: {why}; others go on from its last safe point"
+            )
             self._warn_of_futility(attempt)
 
     def _warn_of_futility(self, attempt: Attempt) -> None:

@@ -77,8 +77,11 @@ def in_a_line(error: BaseException) -> str:
 
 
 def exception_line(trace: str) -> str:
-    """Return the line of a printed traceback that names the exception, of other text the last."""
-    after = trace.rpartition("\n  File ")[2].splitlines()
-    named = (line for line in after[1:] if line and not line[0].isspace())
-    last = trace.strip().rpartition("\n")[2]
-    return next(named, last) if "\n  File " in trace else last
+    """Return what a printed traceback says of the exception, in a line; of other text the last."""
+    lines = trace.strip().splitlines() or [""]
+    frames = [number for number, line in enumerate(lines) if line.startswith("  File ")]
+    after = [line.strip() for line in lines[frames[-1] :] if line[:1].strip()] if frames else []
+    if not after:
+        return lines[-1]
+    more = trace.partition(after[0])[2].strip().partition("\n")[0]
+    return f"{after[0]} {more.strip()}".strip() if after[0].endswith(":") else after[0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from romul_slurm.algorithms import Manual
@@ -26,6 +26,30 @@ from romul_slurm.schedules import best_schedule
 from romul_slurm.state import State
 from romul_slurm.store import Store
 from romul_slurm.table import number
+
+
+@dataclass
+class ReplayConfig:
+    """What `romul replay` and `python -m launchers.replay` can be told.
+
+    Attributes:
+        population: directory of the population whose best schedule is taken.
+        seeds: how many trainings, each with a seed of its own.
+        steps: how many steps each is trained for; default: as many as the best result took.
+        seed: what the seeds are made of; default: the population's own plus 1, so that no training
+            repeats one of the population's.
+        name: the replay's directory; default: made of the population's and of what identifies it.
+        dir: where that directory is; default: beside the population.
+        cluster: where it is trained.
+    """
+
+    population: str = MISSING
+    seeds: int = 5
+    steps: int | None = None
+    seed: int | None = None
+    name: str | None = None
+    dir: str | None = None
+    cluster: Any = MISSING
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,7 @@ def replay_config(source: Source, options: DictConfig) -> DictConfig:
 
     Args:
         source: whose task and schedule it has.
-        options: `seeds`, `steps`, `seed`, `name`, `dir` and `cluster`, see `launchers.replay`.
+        options: `seeds`, `steps`, `seed`, `name`, `dir` and `cluster` of a `ReplayConfig`.
 
     Raises:
         ConfigError: naming the option, or what of the source's config cannot be used.
@@ -97,6 +121,7 @@ def replay_config(source: Source, options: DictConfig) -> DictConfig:
         },
         "cluster": options.cluster,
         "population": {**told["population"], **changed},
+        "report": told.get("report", True),
         "seed": told["seed"] + 1 if options.seed is None else options.seed,
         "name": options.name,
         "dir": str(source.store.root.parent) if options.dir is None else options.dir,

@@ -68,7 +68,9 @@ class Digits:
             self._train_epoch(model, optimizer, step, epoch)
             step.checkpoint(current)
         step.save(current())
-        return self._score(model, step)
+        score = self._score(model, step)
+        print(f"age {step.age + 1}: validation cross-entropy {score:.4f}")  # see romul logs
+        return score
 
     def _build(self, step: Step) -> tuple[nn.Module, torch.optim.SGD]:
         """Return the network with its initial weights, and its optimizer."""

@@ -49,9 +49,11 @@ _decoder = msgspec.json.Decoder(Listed)
 
 def ls(options: argparse.Namespace) -> None:
     """Print the populations under a folder, those that changed last at the end."""
-    found = sorted(map(_listed, populations(options.folder)), key=lambda p: (p.updated, p.path))
+    folders = [options.folder] if options.folder else usual()
+    paths = (path for folder in folders for path in populations(folder))
+    found = sorted(map(_listed, paths), key=lambda p: (p.updated, p.path))
     if not found and (options.last or not options.json):
-        raise NotThere(f"there is no population in {options.folder} or below")
+        raise NotThere(f"there is no population in {' and '.join(map(str, folders))} or below")
     if options.last:
         found = found[-1:]
     if options.json:
@@ -59,7 +61,13 @@ def ls(options: argparse.Namespace) -> None:
     elif options.last:
         print(found[0].path)
     else:
-        _show(found, options.folder)
+        _show(found, options.folder or Path())
+
+
+def usual() -> list[Path]:
+    """Return where the launchers and Hydra apps of the current directory put their populations."""
+    there = [folder for folder in (Path("outputs"), Path("multirun")) if folder.is_dir()]
+    return there or [Path("outputs")]
 
 
 def populations(folder: Path) -> Iterator[Path]:

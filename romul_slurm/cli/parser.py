@@ -16,6 +16,7 @@ _DOCTOR = "Say what this machine or cluster offers, and what to do about it."
 _BENCH = "Compare algorithms on simulated toy problems, to see which one to pick."
 _COMPLETION = "Print a script that completes romul's commands and directories at the Tab key."
 _LOG_STEP = "a step: the age it starts from, as in `romul history`; default: the newest with a log"
+_USUAL = "outputs and multirun"
 _RESULT = "a result: the member at that age, as in `romul best`; default: the best, or its newest"
 
 
@@ -53,9 +54,8 @@ def _add_looking(add: Add) -> None:
         "folder",
         nargs="?",
         type=Path,
-        default=Path("outputs"),
         metavar="FOLDER",
-        help="where to look; default: outputs",
+        help=f"where to look; default: {_USUAL}",
     )
     ls.add_argument("--last", action="store_true", help="print only the newest one's path")
     _add_json(ls)
@@ -65,9 +65,8 @@ def _add_looking(add: Add) -> None:
         "directories",
         nargs="*",
         type=Path,
-        default=[Path("outputs")],
         metavar="DIR",
-        help="populations, or folders that hold some; default: outputs",
+        help=f"populations, or folders that hold some; default: {_USUAL}",
     )
     history = _on(
         add("history", "cli.results:history", "Show every finished step, by age and member.")
@@ -101,6 +100,15 @@ def _add_schedules(add: Add) -> None:
         required=True,
         metavar="FILE",
         help="YAML that algorithm=manual algorithm.file=FILE reads; -: print it",
+    )
+
+    text = "Train from scratch with that schedule, with several seeds, and compare the scores."
+    replay = _on(add("replay", "cli.replaying:replay", text))
+    replay.add_argument(
+        "override",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="such as seeds=5, cluster=slurm or cluster.workers=2; all are in docs/replay.md",
     )
 
 

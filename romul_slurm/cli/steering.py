@@ -73,7 +73,7 @@ def scale(options: argparse.Namespace) -> None:
     over = status is not None and status.state not in ("running", "stopping")
     if over or not is_deciding(store):
         raise StoreError(
-            f"nothing is running in {store.root}: start it with cluster.workers={options.workers}"
+            f"nothing is running in {store.root}: say how many workers when you start it again"
         )
     request = ScaleRequest(options.workers, time.time(), _user())
     LogWriter(store.requests).append([request])
@@ -93,6 +93,9 @@ def work(options: argparse.Namespace) -> None:
 
     store = opened(options.directory)
     store.check_writable()
+    status = read_status(store)
+    if status is not None and status.state in ("done", "target") and not is_deciding(store):
+        raise StoreError(f"{store.root} is done: it needs no workers")
     name = f"{VOLUNTEER}{secrets.token_hex(4)}"
     store.add_worker(name)
     print(f"worker {name} joins {store.root}; Ctrl-C saves and leaves", flush=True)

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from romul_slurm import timing
-from romul_slurm.cli.listing import populations
+from romul_slurm.cli.listing import populations, usual
 from romul_slurm.cli.status import current
 from romul_slurm.curves import Curves
 from romul_slurm.errors import NotThere, RomulError
@@ -112,7 +112,7 @@ def _below(status: Status) -> list[Text]:
 
 def watch(options: argparse.Namespace) -> int:
     """Show populations until all have ended; return 1 if any failed."""
-    watched, console = Watched(options.directories), Console()
+    watched, console = Watched(options.directories or usual()), Console()
     watched.update()
     if console.is_terminal and not console.is_dumb_terminal:
         _draw(watched, console)

@@ -106,11 +106,11 @@ def _lines(axes: Any, series: Series, shown: Shown, value: Callable[[Key], float
     _best(axes, shown.lineage, value)
 
 
-def _best(axes: Any, keys: list[Key], value: Callable[[Key], Any]) -> None:
+def _best(axes: Any, keys: list[Key], value: Callable[[Key], Any], **style: str) -> None:
     there = [(key[1], y) for key in keys if (y := value(key)) is not None]
     if there:
         xs, ys = zip(*there, strict=True)
-        axes.plot(xs, ys, color=_BEST, linewidth=1.4, label="best lineage")
+        axes.plot(xs, ys, color=_BEST, linewidth=1.4, label="best lineage", **style)
         axes.plot(xs[-1:], ys[-1:], "*", color=_BEST, markersize=8)
 
 
@@ -119,11 +119,11 @@ def _schedule(figure: Any, series: Series, shown: Shown, width: float) -> None:
     columns = 1 if width < 5 else 2
     lines = -(-len(free) // columns)
     figure.set_size_inches(width, max(1, lines) * 0.5 * width / columns)
-    grid = figure.subplots(max(1, lines), columns, sharex=True, squeeze=False).flat
+    grid = [*figure.subplots(max(1, lines), columns, sharex=True, squeeze=False).flat]
     oldest = max(age for _, age in shown.keys)
     for axes, h in zip(grid, free, strict=False):
         _panel(axes, series, shown, h, oldest)
-    for axes in list(grid)[len(free) :]:
+    for axes in grid[len(free) :]:
         axes.set_visible(False)
     figure.supxlabel("age (steps)", fontsize=8)
 
@@ -143,7 +143,7 @@ def _panel(axes: Any, series: Series, shown: Shown, h: Hyperparameter, oldest: i
     if there:
         xs, ys, sizes = zip(*there, strict=True)
         axes.scatter(xs, ys, s=sizes, color=_GREY, linewidths=0)
-    _best(axes, shown.lineage, value)
+    _best(axes, shown.lineage, value, drawstyle="steps-pre")  # until then it was trained with it
     if isinstance(h, Float | Int) and h.scale != "linear":
         axes.set_yscale(h.scale)
     elif isinstance(h, Ordered | Categorical):

@@ -68,6 +68,21 @@ def test_every_seed_follows_the_schedule_of_the_best_lineage(source: Path, tmp_p
     assert told["difference"] == f"{mean - best['score']:+.4g}"
 
 
+def test_romul_replay_does_the_same_without_a_launcher(source: Path, tmp_path: Path) -> None:
+    words = ("seeds=2", "cluster.workers=2", f"dir={tmp_path}", "name=again")
+    done = romul("replay", source, *words)
+    assert done.returncode == 0, done.stderr
+    assert len(table(done.stdout)) >= 5
+    assert len(records(tmp_path / "again", Finished)) == 2 * len(
+        json.loads(romul("best", source, "--json").stdout)["schedule"]
+    )
+    assert replay(source, *words).returncode == 0  # it is the same population
+    refused = romul("replay", source, "sedes=2")
+    assert refused.returncode == 1
+    assert "sedes" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_the_same_command_finds_its_replay_beside_the_population(source: Path) -> None:
     first = replay(source)
     (directory,) = replays(source)

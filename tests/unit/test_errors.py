@@ -17,6 +17,14 @@ def test_of_a_traceback_the_line_that_names_the_exception_is_told() -> None:
     assert exception_line(printed) == "ValueError: no option zzz"
 
 
+def test_where_that_line_announces_what_follows_the_next_one_is_told_too() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError("Error(s) in loading state_dict:\n\tsize mismatch for 3.weight: 2, 3")
+    printed = "".join(traceback.format_exception(caught.value))
+    words = "RuntimeError: Error(s) in loading state_dict: size mismatch for 3.weight: 2, 3"
+    assert exception_line(printed) == words
+
+
 def test_of_other_text_the_last_line_is_told() -> None:
     assert exception_line("step 1\nSegmentation fault\n") == "Segmentation fault"
     assert exception_line("") == ""
