@@ -148,8 +148,7 @@ def last_words(root: Path, state: State, *, minimize: bool) -> str:
         error, count = number(estimate.standard_error), len(estimate.scores)
         lines.append(f"             a mean over {count} seeds; its standard error is {error}")
     lines += [f"  {name:<20} {number(value)}" for name, value in best.metrics.items()]
-    where = root / best.checkpoint if best.checkpoint else "it was lost"
-    lines.append(f"checkpoint   {where}")
+    lines.append(f"checkpoint   {root / best.checkpoint if best.checkpoint else 'it was lost'}")
     lines.append(f"population   {root}")
     if (root / "report.html").exists():
         lines.append(f"report       {root / 'report.html'}")

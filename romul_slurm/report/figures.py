@@ -114,14 +114,14 @@ def _dots(y: str, name: str, shown: Shown, largest: float) -> Trace:
     return {"rows": "all", "y": y, "mode": "markers", "marker": dots, "name": name, "flat": True}
 
 
-def _best(y: str, **more: Any) -> list[Trace]:
+def _best(y: str, shape: str = "linear") -> list[Trace]:
     """Return the best lineage as a line, with stars."""
-    line = {"color": "best", "width": 2.5}
+    line = {"color": "best", "width": 2.5, "shape": shape}
     star = {"symbol": "star", "size": 10, "color": "best", "line": {"color": "paper", "width": 1}}
     name = "best lineage"
     return [
-        {"rows": "best", "y": y, "mode": "lines", "line": line, "name": name, **more},
-        {"rows": "stars", "y": y, "mode": "markers", "marker": star, "name": name, **more},
+        {"rows": "best", "y": y, "mode": "lines", "line": line, "name": name},
+        {"rows": "stars", "y": y, "mode": "markers", "marker": star, "name": name},
     ]
 
 
@@ -179,7 +179,7 @@ def schedules(series: Series, shown: Shown) -> list[Figure]:
     """Return one figure per hyperparameter: its values over age."""
     figures = []
     for number, h in enumerate(series.hyperparameters):
-        traces = [_dots(h.name, "members", shown, 9), *_best(h.name)]
+        traces = [_dots(h.name, "members", shown, 9), *_best(h.name, "vh")]
         values = [series.values(key).get(h.name) for key in shown.lineage]
         summary = f"{h.name} on the best lineage: absent."
         if present := [v for v in values if v is not None]:

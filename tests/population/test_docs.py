@@ -136,7 +136,8 @@ def test_every_setting_of_the_sweeper_is_in_the_docs_with_its_default() -> None:
         assert row, field.name
         if field.default is not dataclasses.MISSING:
             default = getattr(field.default, "name", field.default)
-            assert row[1] == ("null" if default is None else str(default))
+            text = str(default).lower() if isinstance(default, bool) else str(default)
+            assert row[1] == ("null" if default is None else text)
 
 
 def test_every_kind_of_override_in_the_docs_is_one() -> None:
