@@ -6,13 +6,14 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from romul_slurm import manifest
 from romul_slurm.disk import is_full, is_on, may_pass, naming, takes
@@ -25,6 +26,9 @@ Task = Callable[[Step], Any]
 
 _ERROR_LIMIT = 8000
 """Characters of a traceback that are reported; the attempt's log has all of it."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+"""They tell a worker to leave, and a controller that trains inline to end."""
 
 _BIT = 1 << 16
 """Bytes; a disk without room for so little is full."""
@@ -58,7 +62,7 @@ def run_attempt(
             with naming(root / source):
                 manifest.verify(within(root, source))
         within(root, home).mkdir(parents=True, exist_ok=True)
-        with running(step):
+        with running(step), this_process_only(), _signals_as_before():
             train = task()
             setup_s = time.monotonic() - clock
             score = _number(train(step))
@@ -78,6 +82,45 @@ def run_attempt(
         return report(outcome, error=text, fatal=fatal)
     _write_report(home, assign, result)
     return result
+
+
+@contextlib.contextmanager
+def this_process_only() -> Iterator[None]:
+    """End a process that was forked within and comes back from there: it is not the worker."""
+    worker = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != worker:
+            _exit_as_python_would(error)
+        raise
+    if os.getpid() != worker:
+        _exit_as_python_would(SystemExit(0))
+
+
+def _exit_as_python_would(error: BaseException) -> NoReturn:
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    elif code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+    _flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+@contextlib.contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """Put back the handlers that a training replaced: the next one must hear when to stop."""
+    if threading.current_thread() is not threading.main_thread():  # no handler is set there
+        yield
+        return
+    ours = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)
 
 
 def _outcome(

@@ -39,6 +39,8 @@ _FUTILE = 5
 _EXIT_S = 30.0
 """A worker that has said goodbye gets so long to end: something it loaded may hang at exit."""
 
+_OUTDATED = "workers that have the old code save, leave and are replaced"
+
 
 class Crew:
     """Adopts, submits, dismisses and loses workers."""
@@ -337,6 +339,9 @@ class Crew:
         if worker.attempt:  # given while it was leaving: it never began
             why = record.reason
             self._ledger.record(Unfinished(worker.attempt, "cancelled", time.time(), why))
+        if record.outdated and _OUTDATED not in self._told:
+            self._told.add(_OUTDATED)
+            self._ledger.note(f"{record.reason}; {_OUTDATED}")
         if not worker.released:
             self._ledger.record(WorkerReleased(name, time.time(), record.reason))
             self._see_off(worker)

@@ -306,6 +306,8 @@ class Goodbye(Record, frozen=True, tag="goodbye"):
     """Seconds from hello to goodbye."""
     task_s: float
     """Seconds of these spent in the task."""
+    outdated: bool = False
+    """It leaves because the code it has imported was changed."""
 
 
 OutboxRecord = Hello | Started | Progress | Saved | Blocked | Report | Alive | Goodbye

@@ -5,6 +5,7 @@ Importing this module imports no torch; loading and saving state does.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import tempfile
@@ -125,6 +126,7 @@ class Step:
         if self._directory is None:
             if self._home is None:  # alone: somewhere harmless
                 self._directory = Path(tempfile.mkdtemp(prefix="romul-"))
+                atexit.register(_remove_own, self._directory, os.getpid())
             else:
                 self._directory = self._home / WRITING
                 self._directory.mkdir(parents=True, exist_ok=True)
@@ -255,7 +257,7 @@ class Step:
                 )
         return options
 
-    def log(self, **metrics: float) -> None:
+    def log(self, /, **metrics: float) -> None:
         """Record numbers about this step; they appear in the history beside the score."""
         self.metrics |= {name: float(value) for name, value in metrics.items()}
 
@@ -371,6 +373,12 @@ def finish(home: Path, *, checksums: bool = False, link: Link | None = None) -> 
 
     with naming(home):
         patiently(seal, link)
+
+
+def _remove_own(directory: Path, owner: int) -> None:
+    """Delete a directory at its owner's exit; what that has forked may end before it."""
+    if os.getpid() == owner:
+        remove(directory)
 
 
 def _torch_load(path: Path, map_location: Any) -> Any:

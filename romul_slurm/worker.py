@@ -28,6 +28,7 @@ import msgspec
 from romul_slurm import timing
 from romul_slurm.attempt import Output, Task, run_attempt
 from romul_slurm.errors import RomulError, StoreError
+from romul_slurm.imported import Imported
 from romul_slurm.log import LogReader, LogWriter
 from romul_slurm.records import (
     Alive,
@@ -82,6 +83,9 @@ class Worker:
         self._complained = -math.inf
         self._unwanted: set[str] = set()
         self._task: Task | None = None
+        self._imported = Imported()
+        self._outdated = False
+        """Whether it leaves because the code it has imported is not that of today."""
         self._born = self._heard = self._looked = self._announced = time.monotonic()
         self._task_s = 0.0
         self._said_goodbye = False
@@ -150,7 +154,8 @@ class Worker:
             yield
 
     def _goodbye(self) -> Goodbye:
-        return Goodbye(self.leaving, time.monotonic() - self._born, self._task_s)
+        life_s = time.monotonic() - self._born
+        return Goodbye(self.leaving, life_s, self._task_s, self._outdated)
 
     def _get_task(self) -> Task:
         """Instantiate the task at the first step; what it keeps stays for the next ones."""
@@ -159,9 +164,7 @@ class Worker:
             from hydra.utils import instantiate
             from omegaconf import OmegaConf
 
-            for root in reversed(self._welcome.import_roots if self._welcome else []):
-                if root not in sys.path:
-                    sys.path.insert(0, root)
+            _import_from(self._welcome.import_roots if self._welcome else [])
             config = OmegaConf.load(self.store.config)
             try:
                 self._task = instantiate(config.task.train)
@@ -171,8 +174,14 @@ class Worker:
                     f"the task ({config.task.train.get('_target_')}) cannot be made: "
                     f"{_root_cause(error)}"
                 ) from error
+            finally:
+                self._look_at_imports()
         assert self._task is not None
         return self._task
+
+    def _look_at_imports(self) -> None:
+        if self._welcome is not None and not self._inline:
+            self._imported.look(self._welcome.import_roots)
 
     # --- the step's link ---------------------------------------------------------------------
 
@@ -239,8 +248,18 @@ class Worker:
         elif not self.steps and self._current is None:
             # of a later controller: what was asked for before it began is over
             self._requests.offset = max(record.requests, self._requests.offset)
+        if self._welcome is not None and record.segment > self._welcome.segment:
+            self._leave_if_outdated()
         self._welcome = record
         self._output = Output(record.log_limit) if self._current is None else self._output
+
+    def _leave_if_outdated(self) -> None:
+        """Who starts a controller again may have edited the code, and means what it is now."""
+        changed = self._imported.changed()
+        if changed and not self.leaving:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            self.leaving = f"the code has changed since it was imported: {changed[0]}{more}"
+            self._outdated = True
 
     def _on_assign(self, record: Assign) -> None:
         if not record.attempt.endswith(f"-{self.token}"):
@@ -299,15 +318,23 @@ class Worker:
                 time.sleep(1.0)
 
     def _pulse(self) -> None:
-        """Run in a thread: say that we live, and keep an eye on the size of the log."""
+        """Run in a thread: say that we live, and keep an eye on imports and the log's size."""
         said = 0.0
         while True:
             time.sleep(0.25)
+            self._look_at_imports()  # a training may import its parts within a step of hours
             with contextlib.suppress(OSError):
                 self._output.check()
             if time.monotonic() - said >= timing.ALIVE_S:
                 said = time.monotonic()
                 self._say(Alive(time.time()))
+
+
+def _import_from(roots: list[str]) -> None:
+    """Search the first root before all else, as Python does a script's directory; others last."""
+    if roots:
+        sys.path[:] = [roots[0], *(path for path in sys.path if path != roots[0])]
+        sys.path += [root for root in roots if root not in sys.path]
 
 
 def _root_cause(error: BaseException) -> str:

@@ -23,6 +23,9 @@ from romul_slurm.errors import ConfigError
 
 T = TypeVar("T")
 
+_LIBRARY = Path(__file__).resolve().parents[2]
+"""Where this library is imported from: perhaps nothing but the folder one is in says so."""
+
 _ENDLESS = 1e9
 """As seconds 30 years."""
 
@@ -43,8 +46,11 @@ class Job:
 
     def command(self) -> list[str]:
         """Return the worker's command line."""
+        # -m alone would search this folder first, where a queue.py of the user's may lie
+        safe = [] if Path.cwd() == _LIBRARY else ["-P"]
         return [
             sys.executable,
+            *safe,
             "-m",
             "romul_slurm.worker",
             str(self.population),

@@ -13,14 +13,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 
+from romul_slurm.attempt import this_process_only
+
 
 @contextlib.contextmanager
 def as_before() -> Iterator[None]:
     """Put back what a Hydra job changes in its process; modules it imports stay.
 
-    Within, Hydra is not initialized.
+    Within, Hydra is not initialized. A process that is forked within ends there.
     """
-    with _hydra_as_before(), _logging_as_before(), _process_as_before():
+    with _hydra_as_before(), _logging_as_before(), _process_as_before(), this_process_only():
         yield
 
 

@@ -115,7 +115,9 @@ def test_gpus_are_dealt_out_and_cores_divided(
 
     def gpus(worker: str) -> str:
         pid = int(started[worker].rsplit(":", 2)[1])
-        return psutil.Process(pid).environ()["CUDA_VISIBLE_DEVICES"]
+        process = psutil.Process(pid)  # which may just be about to become the worker
+        gpu: str = until(lambda: process.environ().get("CUDA_VISIBLE_DEVICES"), "its environment")
+        return gpu
 
     assert [gpus(worker) for worker in names] == ["3", "5", "3"]
     cluster.cancel(started["1.1.1"])

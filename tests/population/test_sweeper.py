@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from romul_slurm.records import Assigned, Finished, Segment, Stopped
+from romul_slurm.records import (
+    Assigned,
+    Finished,
+    Segment,
+    Stopped,
+    Unfinished,
+    WorkerJoined,
+)
 from tests.population.driver import (
     ROOT,
     decisions,
@@ -91,17 +98,17 @@ def command(*arguments: str, script: str = "train.py", sweeper: str = "romul") -
     return [sys.executable, *script.split(), "-m", f"hydra/sweeper={sweeper}", *arguments]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+def environment(path: str = "") -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{path}{ROOT}"}
 
 
 def sweep(
-    project: Path, *arguments: str, script: str = "train.py"
+    project: Path, *arguments: str, script: str = "train.py", path: str = ""
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments, script=script),
         cwd=project,
-        env=environment(),
+        env=environment(path),
         capture_output=True,
         text=True,
         timeout=100,
@@ -109,9 +116,9 @@ def sweep(
     )
 
 
-def run(project: Path, *arguments: str, script: str = "train.py") -> list[Path]:
+def run(project: Path, *arguments: str, script: str = "train.py", path: str = "") -> list[Path]:
     """Run a sweep to its end and return the directories of its populations."""
-    result = sweep(project, *arguments, script=script)
+    result = sweep(project, *arguments, script=script, path=path)
     assert result.returncode == 0, result.stdout + result.stderr
     return sorted(p for p in (project / "multirun").iterdir() if p.is_dir())
 
@@ -293,6 +300,44 @@ def test_a_mended_script_is_trained_on(project: Path) -> None:
     assert len(records(population, Finished)) == 9
 
 
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_what_follows_an_edit_of_the_script_is_trained_with_the_new_code(
+    project: Path, end: signal.Signals
+) -> None:
+    """Also where the old one is in the middle of a step, which only the new one can end."""
+    script, part = project / "train.py", project / "part.py"
+    text = SCRIPT.replace("import romul_slurm\n", "import part, romul_slurm, time\n")
+    waiting = """    step.log(version=part.VERSION)
+    while part.VERSION == 1 and step.age:
+        time.sleep(0.01)
+        step.checkpoint(lambda: (step.checkpoint_dir / "total.json").write_text("0.0") and None)
+    log.info("""
+    script.write_text(text.replace("    log.info(", waiting), encoding="utf-8")
+    part.write_text("VERSION = 1\n", encoding="utf-8")
+    with subprocess.Popen(
+        command(*SMALL, *SPACE), cwd=project, env=environment(), stdout=subprocess.DEVNULL
+    ) as process:
+        later = "multirun/*/steps/0001/*/*/.hydra/config.yaml"
+        until(lambda: len([*project.glob(later)]) == 2, "two workers in the middle of a step")
+        process.send_signal(end)
+    (population,) = (p for p in (project / "multirun").iterdir() if p.is_dir())
+    assert len(workers(population)) == 2
+    part.write_text("VERSION = 2  # mended\n", encoding="utf-8")
+    try:
+        result = sweep(project, *SMALL, *SPACE)
+    finally:
+        kill(workers(population))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count(f"the code has changed since it was imported: {part}") == 1
+    finished = records(population, Finished)
+    assert len(finished) == 9
+    by_segment = {(r.attempt[0], (r.metrics or {})["version"]) for r in finished}
+    assert by_segment == {("1", 1.0), ("2", 2.0)}
+    assert {r.ending for r in records(population, Unfinished)} == {"interrupted"}
+    joined = [r.pid for r in records(population, WorkerJoined)]
+    assert len(joined) == len(set(joined)) == 4, "each was replaced once"
+
+
 def test_each_value_of_a_grid_is_a_population_of_its_own(project: Path) -> None:
     grid = ["hydra.sweeper.grid=[optimizer,+seed]", "optimizer=sgd,adam", "+seed=range(0,2)"]
     populations = run(project, *SMALL, *SPACE, *grid)
@@ -368,6 +413,25 @@ def test_a_script_run_from_elsewhere_finds_what_it_imports(project: Path) -> Non
     elsewhere.mkdir()
     (population,) = run(elsewhere, *SMALL, *SPACE, script="../project/train.py")
     assert {each["cwd"] for each in seen(population)} == {str(elsewhere)}
+
+
+def test_another_script_of_the_same_name_on_the_path_is_not_trained(project: Path) -> None:
+    elsewhere = project.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "train.py").write_text("raise ImportError('not this one')\n", encoding="utf-8")
+    path = f"{project.parent}:{elsewhere}:{project}:"
+    (population,) = run(elsewhere, *SMALL, *SPACE, script="../project/train.py", path=path)
+    assert len(records(population, Finished)) == 9
+
+
+def test_a_module_in_the_folder_one_is_in_hides_none_of_pythons_own(project: Path) -> None:
+    folder = project / "scripts"
+    folder.mkdir()
+    (project / "train.py").rename(folder / "train.py")
+    (project / "conf").rename(folder / "conf")
+    (project / "queue.py").write_text("raise ImportError('not this one')\n", encoding="utf-8")
+    (population,) = run(project, *SMALL, *SPACE, script="scripts/train.py")
+    assert len(records(population, Finished)) == 9
 
 
 def test_settings_may_stand_in_the_scripts_configuration(project: Path) -> None:

@@ -7,8 +7,10 @@ import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -526,3 +528,51 @@ def test_a_step_knows_whether_the_training_asked_for_it(root: Path) -> None:
 
     attempt(root, task)
     assert asked == [False, True]
+
+
+# --- what a training does to its process -------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises"])
+def test_signal_handlers_of_a_training_end_with_its_step(root: Path, ending: str) -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+
+    def task(step: Step) -> float:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        (step.checkpoint_dir / "weights").write_text("1")
+        return 1.0 if ending == "returns" else 1 / 0
+
+    report = attempt(root, task)
+    assert report.outcome == ("finished" if ending == "returns" else "failed")
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.parametrize(("ending", "code"), [("return", 0), ("raise", 1), ("exit", 7)])
+def test_a_process_that_a_training_forks_is_no_second_worker(
+    root: Path, ending: str, code: int
+) -> None:
+    """Its end is that of any script; it publishes nothing, and reports nothing."""
+    text = f"""
+    import os, sys
+    from pathlib import Path
+    from tests.unit.test_attempt import attempt
+
+    def task(step):
+        child = os.fork()
+        if child == 0:
+            if "{ending}" == "raise": raise ValueError("in the child")
+            if "{ending}" == "exit": sys.exit(7)
+            return 3.0
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == {code}
+        (step.checkpoint_dir / "weights").write_text("1")
+        return 1.0
+
+    report = attempt(Path(sys.argv[1]), task)
+    print(report.outcome, report.score)
+    """
+    words = [sys.executable, "-c", textwrap.dedent(text), str(root)]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert result.stdout == "finished 1.0\n"
+    assert ("ValueError: in the child" in result.stderr) == (ending == "raise")

@@ -120,14 +120,14 @@ def test_a_text_is_no_command_line_unless_a_shell_is_asked_for() -> None:
 
 
 def test_the_score_and_the_other_numbers_are_read(tmp_path: Path) -> None:
-    content = {"val": 2, "accuracy": 0.75, "epochs": 3, "name": "x", "good": True, "list": [1]}
+    content = {"val": 2, "accuracy": 0.75, "self": 3, "name": "x", "good": True, "list": [1]}
     command = shell(
         f'echo \'{json.dumps(content)}\' > "$ROMUL_SCORE"; touch "$ROMUL_CHECKPOINT/x"',
         score={"file": "results.json", "key": "val"},
     )
     trained = step(tmp_path)
     assert command(trained) == 2.0
-    assert trained.metrics == {"accuracy": 0.75, "epochs": 3.0}
+    assert trained.metrics == {"accuracy": 0.75, "self": 3.0}
     assert (tmp_path / "attempt" / WRITING / "results.json").exists()
 
 

@@ -473,6 +473,19 @@ def test_a_worker_that_said_goodbye_is_replaced_at_once_and_gets_no_work(leaving
     assert len(leaving.letters("1.1.0")) == 1
 
 
+def test_that_workers_leave_because_the_code_has_changed_is_told_once(bench: Bench) -> None:
+    bench.hello("1.1.1")
+    bench.tick()
+    for name, file in {"1.1.0": "train.py", "1.1.1": "train.py and 1 more"}.items():
+        bench.finish(name)
+        bench.say(name, Goodbye(f"the code has changed: {file}", 1.0, 1.0, outdated=True))
+    bench.tick()
+    bench.tick()
+    (told,) = (note for note in bench.state.notes if "code" in note.text)
+    assert told.text.startswith("the code has changed: train.py; workers that have the old code")
+    assert bench.cluster.submitted == ["1.1.0", "1.1.1", "1.2.0", "1.2.1"]
+
+
 def test_a_worker_that_said_goodbye_and_comes_back_requeued_is_cancelled(leaving: Bench) -> None:
     says(leaving, "1.1.0", "requeued", taken=True)
     leaving.hello("1.1.0", token="89abcdef")

@@ -31,7 +31,8 @@ ALLOWED = {
     "clusters": {"clusters", "errors", "worker"},  # inline runs the worker in this process
     "step": {"disk", "errors", "manifest", "store"},
     "attempt": {"disk", "errors", "manifest", "records", "step", "store"},
-    "worker": {"attempt", "errors", "log", "records", "store", "timing"},
+    "imported": set(),
+    "worker": {"attempt", "errors", "imported", "log", "records", "store", "timing"},
     "estimate": {"state"},
     "replicates": {"history"},
     "state": {"errors", "history", "records", "replicates", "store"},

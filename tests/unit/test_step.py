@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -478,6 +479,21 @@ def test_a_script_that_runs_alone_may_write_its_checkpoint_somewhere_harmless(
     assert step.checkpoint_dir.parent == tmp_path
 
 
+def test_a_script_that_runs_alone_leaves_nothing_behind_when_it_ends(tmp_path: Path) -> None:
+    text = """
+    import os
+    from romul_slurm import current_step
+    directory = current_step().checkpoint_dir
+    if os.fork() == 0:
+        raise SystemExit
+    os.wait()
+    (directory / "weights").write_text("1")
+    """
+    words = [sys.executable, "-c", textwrap.dedent(text)]
+    subprocess.run(words, env=os.environ | {"TMPDIR": str(tmp_path)}, check=True)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_the_current_step_is_the_one_that_is_running() -> None:
     step = Step(member=3)
     with running(step):
@@ -498,6 +514,12 @@ def test_metrics_are_numbers_and_the_last_one_of_a_name_counts() -> None:
     step.log(loss=1)
     assert step.metrics == {"loss": 1.0, "accuracy": 0.5}
     assert json.dumps(step.metrics)
+
+
+def test_metrics_may_have_any_name() -> None:
+    step = Step()
+    step.log(**{"self": 1, "metrics": 2, "a b": 3})
+    assert step.metrics == {"self": 1.0, "metrics": 2.0, "a b": 3.0}
 
 
 def test_importing_it_does_not_import_torch() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -224,3 +226,16 @@ def test_a_config_file_may_set_up_the_sweep_itself(
     with (project / "conf" / "config.yaml").open("a", encoding="utf-8") as file:
         file.write(f"hydra:\n  {group}: {{partition: big, direction: maximize, new: 1}}\n")
     assert train(script(), home(tmp_path, "1"), hyperparameters={"lr": 2}) == 2.0
+
+
+def test_a_process_that_a_script_forks_does_not_go_on_as_the_worker() -> None:
+    text = """
+    import os
+    from romul_slurm.sweep.isolation import as_before
+    with as_before():
+        child = os.fork()
+    print(os.waitpid(child, 0)[1])
+    """
+    words = [sys.executable, "-c", textwrap.dedent(text)]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("0\n", "")
