@@ -56,7 +56,7 @@ def test_scale_says_so_where_nothing_runs_any_more(tmp_path: Path) -> None:
     done = romul("scale", population, 3)
     assert done.returncode == 1
     assert done.stderr.startswith("romul: nothing is running in ")
-    assert "cluster.workers=3" in done.stderr
+    assert "say how many workers" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
