@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from romul_slurm.report.text import rounded
 from romul_slurm.sparkline import Scores, sparklines
 from romul_slurm.status import MemberStatus, Status
 
@@ -52,7 +53,8 @@ class Members:
     def __init__(self, status: Status, shown: Sequence[MemberStatus], scores: Scores):
         self._status = status
         self._shown = shown
-        self._scores = scores
+        there = {m.member for m in status.members}  # repetitions of the best come after them
+        self._scores = {member: of for member, of in scores.items() if member in there}
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -140,8 +142,8 @@ def number(value: object) -> str:
     """Return a value in a few characters; None stands for NaN."""
     if value is None:
         return "nan"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return rounded(value, 4) if isinstance(value, float) else str(value)
 
 
 def _brief(value: object) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return rounded(value, 2) if isinstance(value, float) else str(value)

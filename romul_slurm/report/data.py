@@ -107,6 +107,11 @@ class Series:
         return best_estimate(self.state)
 
     @property
+    def won(self) -> Key | None:
+        """The best result, None as long as none has a finite score."""
+        return self.state.best if self.estimate and self.estimate.mean is not None else None
+
+    @property
     def checkpoint(self) -> str | None:
         """Where the best result's checkpoint is, None if it was lost."""
         path = self.state.checkpoints.get(self.state.best) if self.state.best else None

@@ -15,7 +15,7 @@ from typing import Any
 from romul_slurm.report.accounting import PARTS, elapsed, occupied
 from romul_slurm.report.activity import Span
 from romul_slurm.report.data import Key, Series
-from romul_slurm.report.text import finite, percent, short, span
+from romul_slurm.report.text import finite, index, labels, percent, short, span
 from romul_slurm.report.thinning import Lane, Shown, chains, coarse, lanes, parents, preemptions
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
 from romul_slurm.state import Row
@@ -29,7 +29,7 @@ _POINTERS = 40
 """A row of the timeline has so many places, at least, that tell what the worker did then."""
 STATE_COLORS = {
     "training": "green",
-    "cut short": "orange",
+    "cut short": "brown",
     "preempted": "purple",
     "lost": "ink",
     "waiting": "yellow",
@@ -62,9 +62,7 @@ def table(series: Series, shown: Shown) -> dict[str, Any]:
     best = [at[key] for key in shown.lineage]
     return {
         "columns": columns,
-        "values": {
-            h.name: [_value(h, v.get(h.name)) for v in values] for h in series.hyperparameters
-        },
+        "values": {h.name: _column(h, values) for h in series.hyperparameters},
         "metrics": _metrics([row.metrics or {} for row in rows]),
         "lists": {
             "all": list(range(len(shown.keys))),
@@ -78,10 +76,19 @@ def table(series: Series, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _value(h: Hyperparameter, value: Any) -> Any:
-    if isinstance(h, Float):
-        return finite(value)
-    return value if isinstance(h, Int) or value is None else short(value)
+def _column(h: Hyperparameter, values: list[dict[str, Any]]) -> list[Any]:
+    if isinstance(h, Ordered | Categorical):
+        names = labels(h.choices)
+        return [names[index(h.choices, v[h.name])] if h.name in v else None for v in values]
+    there = [v.get(h.name) for v in values]
+    return [*map(finite, there)] if isinstance(h, Float) else there
+
+
+def told(h: Hyperparameter, value: Any, digits: int = 4) -> str:
+    """Return a hyperparameter's value for people."""
+    if isinstance(h, Ordered | Categorical):
+        return labels(h.choices)[index(h.choices, value)]
+    return short(value, digits)
 
 
 def _metrics(rows: list[dict[str, float]]) -> dict[str, list[float | None]]:
@@ -154,8 +161,8 @@ def scores(series: Series, shown: Shown) -> Figure:
     summary = "No step has a score yet."
     if missing := sum(not _scored(row) for rows in series.state.rows for row in rows):
         remark += f" {missing:,} results have no finite score."
-    if series.state.best is not None:
-        member, age = series.state.best
+    if series.won is not None:
+        member, age = series.won
         first, last = (series.row(series.lineage[i]).score for i in (0, -1))
         summary = (
             f"Scores of {len(series.state.rows)} members. The best lineage went from "
@@ -183,7 +190,7 @@ def schedules(series: Series, shown: Shown) -> list[Figure]:
         values = [series.values(key).get(h.name) for key in shown.lineage]
         summary = f"{h.name} on the best lineage: absent."
         if present := [v for v in values if v is not None]:
-            ends = f"{short(present[0])} at first, {short(present[-1])} in the end"
+            ends = f"{told(h, present[0])} at first, {told(h, present[-1])} in the end"
             summary = f"{h.name} on the best lineage: {ends}."
         scale = {"linear": "value", "choices": "choice"}.get(_scale(h), f"{_scale(h)} scale")
         axis = hyperparameter_axis(h) | {"title": scale}  # its name stands above the figure
@@ -200,8 +207,7 @@ def _scale(h: Hyperparameter) -> str:
 def hyperparameter_axis(h: Hyperparameter) -> dict[str, Any]:
     """Return the axis of a hyperparameter's values, over all of its range."""
     if isinstance(h, Ordered | Categorical):
-        labels = [short(choice) for choice in h.choices]
-        return {"title": h.name, "type": "category", "labels": labels}
+        return {"title": h.name, "type": "category", "labels": labels(h.choices)}
     assert isinstance(h, Float | Int)
     if h.scale == "log":
         return {"title": f"{h.name}, log scale", "type": "log", "log": [h.low, h.high]}

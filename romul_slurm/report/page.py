@@ -15,8 +15,9 @@ from romul_slurm.report.accounting import PARTS, Cost
 from romul_slurm.report.activity import Event
 from romul_slurm.report.data import Series
 from romul_slurm.report.parallel import parallel
-from romul_slurm.report.text import percent, short, span
+from romul_slurm.report.text import clipped, percent, short, span
 from romul_slurm.report.thinning import Shown, thin
+from romul_slurm.space import Float, Hyperparameter, Int
 from romul_slurm.table import clock
 
 _SCRIPTS = ("plotly-basic.min.js", "parallel.js", "reload.js", "page.js")
@@ -45,7 +46,7 @@ def document(title: str, body: Iterable[str], data: dict[str, Any]) -> str:
 <style>{_asset("page.css")}</style>
 </head>
 <body>
-{"".join(body)}
+<main>{"".join(body)}</main>
 <div id="ring" hidden></div>
 <div id="tip" role="status" aria-live="polite" hidden></div>
 <script type="application/json" id="data">{_json(data)}</script>
@@ -74,14 +75,14 @@ def _e(value: object) -> str:
 
 def _head(series: Series, shown: Shown, sections: Iterable[str]) -> str:
     where = f"{_e(series.task)}, {_e(series.algorithm)}, seed {_e(series.config.get('seed'))}"
-    title = f'<h1>{_e(series.name)}<span class="badge">{_e(series.standing)}</span></h1>'
+    title = f'<h1>{_e(series.name)} <span class="badge">{_e(series.standing)}</span></h1>'
     when = clock(series.until, "%Y-%m-%d %H:%M")
     stand = f'<p class="soft">{where}. As of {when}.{_renewal(series)}</p>'
     stopped = series.state.stopped
     reason = (
         f"<p>It {_e(stopped.reason)}: {_e(stopped.text)}</p>" if stopped and stopped.text else ""
     )
-    best = f"{_winner(series)}{_schedule(series)}" if series.state.best else _nothing(series)
+    best = f"{_winner(series)}{_schedule(series)}" if series.won else _nothing(series)
     links = "".join(f'<a href="#{_anchor(name)}">{name.capitalize()}</a>' for name in sections)
     damaged = "".join(f"<p>Skipped what is damaged: {_e(line)}</p>" for line in series.skipped[:5])
     thinned = f'<p class="soft">{_e(shown.sentence)}</p>' if shown.sentence else ""
@@ -97,7 +98,7 @@ def _nothing(series: Series) -> str:
     there = [life for life in series.activity.lives.values() if life.left is None]
     joined = sum(life.joined is not None for life in there)
     workers = {"workers": f"{joined} of {len(there)} at work"} if there and series.running else {}
-    what = "No step has a score yet." if series.finished else "No step is finished yet."
+    what = "No result has a finite score." if series.finished else "No step is finished yet."
     return f"<div><p>{what}</p>{_tiles(series, workers)}</div>"
 
 
@@ -116,9 +117,9 @@ def _anchor(name: str) -> str:
 
 
 def _winner(series: Series) -> str:
-    assert series.state.best is not None
-    member, age = series.state.best
-    estimate, row, cost = series.estimate, series.row(series.state.best), series.cost
+    assert series.won is not None
+    member, age = series.won
+    estimate, row, cost = series.estimate, series.row(series.won), series.cost
     assert estimate is not None
     steps = series.state.history.steps
     how = f"best score ({series.sense}), by member {member} at age {age} of {steps}"
@@ -168,11 +169,8 @@ def _schedule(series: Series) -> str:
             continue
         index = series.hyperparameters.index(h)
         spark = _spark([(age, p[index]) for age, v, p in pairs if h.name in v])
-        first, last = (_e(short(v, 3)) for v in (present[0][1], present[-1][1]))
-        lines.append(
-            f'<tr><th scope="row">{_e(h.name)}</th><td class="n">{first}</td><td>{spark}</td>'
-            f'<td class="n">{last}</td></tr>'
-        )
+        first, last = (_end(figures.told(h, present[i][1], 3)) for i in (0, -1))
+        lines.append(f'<tr><th scope="row">{_e(h.name)}</th>{first}<td>{spark}</td>{last}</tr>')
     more = len(series.hyperparameters) - 8
     rest = f'<p class="soft">and {more} more, below</p>' if more > 0 else ""
     path = series.checkpoint or "it was lost"
@@ -185,8 +183,12 @@ def _schedule(series: Series) -> str:
     )
 
 
+def _end(text: str) -> str:
+    return f'<td class="n{" w" if len(text) > 10 else ""}">{_e(clipped(text))}</td>'
+
+
 def _spark(points: list[tuple[int, float]]) -> str:
-    points = points[:: max(1, len(points) // 60)]
+    points = points[:: -max(1, len(points) // 60)][::-1]
     low, high = (f(y for _, y in points) for f in (min, max))
     wide = max(1, points[-1][0] - points[0][0])
     dots = " ".join(
@@ -259,14 +261,16 @@ def _figure(figure: dict[str, Any]) -> str:
     return f"<figure>{plot}<figcaption>{summary}</figcaption></figure>"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], name: str = "Table") -> str:
     """Return a table; what is no text is set right."""
     head = "".join(f'<th scope="col">{_e(name)}</th>' for name in heads)
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return _scroll(name, f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _scroll(name: str, content: str) -> str:
+    """Return a region of its own, which the keyboard reaches, too, and can scroll."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{_e(name)}">{content}</div>'
 
 
 def _cell(value: object) -> str:
@@ -276,13 +280,15 @@ def _cell(value: object) -> str:
 
 
 def _details(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return f"<details><summary>{_e(title)} as a table</summary>{table(heads, rows)}</details>"
+    return (
+        f"<details><summary>{_e(title)} as a table</summary>{table(heads, rows, title)}</details>"
+    )
 
 
 def _by_age(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
     oldest = max(map(len, series.state.rows), default=0)
     rows: list[Sequence[object]] = []
-    for age in range(1, oldest + 1, max(1, -(-oldest // _ROWS))):
+    for age in range(oldest, 0, -max(1, -(-oldest // _ROWS)))[::-1]:
         there = [r[age - 1].score for r in series.state.rows if len(r) >= age]
         scores = sorted((s for s in there if s is not None), reverse=not series.minimize)
         if scores:
@@ -291,14 +297,19 @@ def _by_age(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
 
 
 def _lineage(series: Series, shown: Shown) -> tuple[Sequence[str], list[Sequence[object]]]:
-    names = [h.name for h in series.hyperparameters]
-    keys = shown.lineage[:: max(1, -(-len(shown.lineage) // _ROWS))]
+    free = series.hyperparameters
+    keys = shown.lineage[:: -max(1, -(-len(shown.lineage) // _ROWS))][::-1]
     rows: list[Sequence[object]] = [
-        (age, member, series.row((member, age)).score,
-         *(series.values((member, age)).get(name, "absent") for name in names))
-        for member, age in keys
-    ]  # fmt: skip
-    return ("age", "member", "score", *names), rows
+        (key[1], key[0], series.row(key).score, *(_cell_of(h, series.values(key)) for h in free))
+        for key in keys
+    ]
+    return ("age", "member", "score", *(h.name for h in free)), rows
+
+
+def _cell_of(h: Hyperparameter, values: dict[str, Any]) -> object:
+    if h.name not in values:
+        return "absent"
+    return values[h.name] if isinstance(h, Float | Int) else figures.told(h, values[h.name])
 
 
 def _workers(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
@@ -323,10 +334,8 @@ def _events(series: Series) -> str:
     rest = f'<p class="soft">The last {_EVENTS} of {len(events):,} events.</p>' if more > 0 else ""
     rows = "".join(map(_event, events[-_EVENTS:][::-1]))
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("time", "kind", "what happened"))
-    return (
-        f'{rest}<div class="scroll" tabindex="0"><table class="events"><thead><tr>{heads}</tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>"
-    )
+    head = f"<thead><tr>{heads}</tr></thead>"
+    return rest + _scroll("Events", f'<table class="events">{head}<tbody>{rows}</tbody></table>')
 
 
 def _event(event: Event) -> str:
@@ -341,12 +350,14 @@ def _configuration(series: Series) -> str:
     command = series.activity.command
     again = (
         f"<p>The command that made it, and continues it if it is run again:</p>"
-        f'<pre tabindex="0">cd {_e(series.activity.folder)}\n{_e(command)}</pre>'
+        f'<pre tabindex="0" role="region" aria-label="Command">'
+        f"cd {_e(series.activity.folder)}\n{_e(command)}</pre>"
         if command
         else ""
     )
     return (
-        f'{again}<details><summary>config.yaml</summary><pre tabindex="0">'
+        f"{again}<details><summary>config.yaml</summary>"
+        f'<pre tabindex="0" role="region" aria-label="config.yaml">'
         f"{_e(series.config_text)}</pre></details>"
         f'<p class="soft">Written {_e(time.strftime("%Y-%m-%d %H:%M"))}; '
         f"{_e(series.root)}</p>"

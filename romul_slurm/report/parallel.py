@@ -6,7 +6,7 @@ from typing import Any
 
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.figures import Figure, Trace, figure
-from romul_slurm.report.text import finite, short
+from romul_slurm.report.text import finite, labels, short
 from romul_slurm.report.thinning import Shown
 from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
 
@@ -20,7 +20,7 @@ def parallel(series: Series, shown: Shown) -> Figure:
     at = {key: row for row, key in enumerate(shown.keys)}
     scored = [k for k in shown.keys if finite(series.row(k).score) is not None]
     order = sorted(scored, key=lambda k: series.row(k).score or 0.0, reverse=series.minimize)
-    height = {key: i / max(1, len(order) - 1) for i, key in enumerate(order)}
+    height = {key: 1 - i / max(1, len(order) - 1) for i, key in enumerate(order[::-1])}
     lineage = set(shown.lineage)
     drawn = order[:: max(1, -(-len(order) // _LINES))]
     traces: list[Trace] = []
@@ -77,6 +77,7 @@ def _ends(h: Hyperparameter) -> tuple[Any, Any]:
 
 def _ticks(h: Hyperparameter) -> list[tuple[float, str]]:
     """Return what stands at an axis of parallel coordinates, and where."""
-    values = h.choices if isinstance(h, Ordered | Categorical) else _ends(h)
-    last = max(1, len(values) - 1)
-    return [(number / last, short(value)) for number, value in enumerate(values)]
+    if isinstance(h, Ordered | Categorical):
+        last = max(1, len(h.choices) - 1)
+        return [(number / last, text) for number, text in enumerate(labels(h.choices))]
+    return [(end, short(value)) for end, value in enumerate(_ends(h))]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from romul_slurm.errors import ConfigError, StoreError
 from romul_slurm.report.accounting import elapsed, occupied
 from romul_slurm.report.data import Key, Series
-from romul_slurm.report.text import finite, short
+from romul_slurm.report.figures import STATE_COLORS
+from romul_slurm.report.text import finite, index, labels
 from romul_slurm.report.thinning import (
     Shown,
     chains,
@@ -23,16 +26,10 @@ from romul_slurm.space import Categorical, Float, Hyperparameter, Int, Ordered
 
 WIDTHS = {"single": 3.25, "double": 6.75}
 """Of one and of two columns of a page, in inches."""
-_GREY, _BEST, _SKY, _INK = "#a9b0b9", "#d55e00", "#56b4e9", "#1a1d21"
-_STATES = {
-    "training": "#009e73",
-    "cut short": "#e69f00",
-    "preempted": "#a34d80",
-    "lost": _INK,
-    "waiting": "#f0e442",
-    "starting": _SKY,
-    "queued": "#d5dae0",
-}
+_SHEET = files("romul_slurm.report").joinpath("assets", "page.css").read_text("utf-8")
+_LIGHT: dict[str, str] = dict(re.findall(r"--(\w+): (#\w+);", _SHEET.partition("@media")[0]))
+_GREY, _BEST = _LIGHT["faint"], _LIGHT["best"]
+_STATES = {state: _LIGHT[color] for state, color in STATE_COLORS.items()}
 _STYLE: Any = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -132,7 +129,7 @@ def _panel(axes: Any, series: Series, shown: Shown, h: Hyperparameter, oldest: i
     def value(key: Key) -> Any:
         found = series.values(key).get(h.name)
         if isinstance(h, Ordered | Categorical):
-            return None if h.name not in series.values(key) else _index(h.choices, found)
+            return None if h.name not in series.values(key) else index(h.choices, found)
         return found
 
     there = [
@@ -147,17 +144,13 @@ def _panel(axes: Any, series: Series, shown: Shown, h: Hyperparameter, oldest: i
     if isinstance(h, Float | Int) and h.scale != "linear":
         axes.set_yscale(h.scale)
     elif isinstance(h, Ordered | Categorical):
-        axes.set_yticks(range(len(h.choices)), [_text(short(choice)) for choice in h.choices])
+        axes.set_yticks(range(len(h.choices)), [*map(_text, labels(h.choices))])
     axes.set_ylabel(_text(h.name))
 
 
 def _text(text: str) -> str:
     """Return a text in which a dollar begins no formula."""
     return text.replace("$", r"\$")
-
-
-def _index(choices: tuple[Any, ...], value: Any) -> int:
-    return next(i for i, c in enumerate(choices) if type(c) is type(value) and c == value)
 
 
 def _timeline(figure: Any, series: Series, shown: Shown, width: float) -> None:

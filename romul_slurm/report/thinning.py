@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from romul_slurm.report.activity import ENDED_EARLY, STATES, Life, Span
+from romul_slurm.report.activity import ENDED_EARLY, Life, Span
 from romul_slurm.report.data import Key, Series
 
 LIMIT = 5000
@@ -159,6 +159,3 @@ def _merged(spans: list[tuple[Life, Span]], shortest: float) -> list[tuple[Life,
         elif span.end - span.begin >= shortest or span.state in ENDED_EARLY:
             kept.append((life, span))
     return kept
-
-
-ORDER = {state: number for number, state in enumerate(STATES)}

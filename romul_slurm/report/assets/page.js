@@ -28,10 +28,15 @@ function columnOf(name, hyperparameter) {
   return hyperparameter ? page.table.values[name] : page.table.columns[name];
 }
 
+function logit(p) {
+  const within = Math.min(Math.max(p, 1e-15), 1 - 1e-15);
+  return Math.log(within / (1 - within));
+}
+
 function placesIn(figure, trace) {
   // what a figure's axes take, for every row of the trace; computed once
   const column = columnOf(trace.y, figure.small);
-  const map = figure.logit ? (p) => Math.log(p / (1 - p)) : figure.layout.yaxis.type === "category" ? plain : (v) => v;
+  const map = figure.logit ? logit : figure.layout.yaxis.type === "category" ? plain : (v) => v;
   return trace.known ||= {
     x: rowsOf(trace).map((row) => (row === null ? null : page.table.columns.age[row])),
     y: rowsOf(trace).map((row) => (row === null || column[row] === null ? null : map(column[row]))),
@@ -111,7 +116,7 @@ function pathsOf(figure, trace) {
   return paths;
 }
 
-function axis(spec, zoom) {
+function axis(spec, zoom, labelWidth) {
   const { title, log, labels, whole, room, ...rest } = spec || {};
   const made = {
     gridcolor: css("grid"), linecolor: css("faint"), zeroline: false, automargin: true,
@@ -125,7 +130,11 @@ function axis(spec, zoom) {
     made.range = [low - pad, high + pad];
   }
   Object.assign(made, zoom);
-  if (labels) Object.assign(made, { categoryorder: "array", categoryarray: labels.map(plain) });
+  if (labels) {
+    const all = labels.map(plain);
+    const ticktext = labels.map((label) => plain(middle(label, labelWidth)));
+    Object.assign(made, { categoryorder: "array", categoryarray: all, tickvals: all, ticktext });
+  }
   if (log && made.range) Object.assign(made, logTicks(...made.range));
   if (whole && made.range) Object.assign(made, { tickformat: "d", nticks: 12, dtick: made.range[1] - made.range[0] < 12 ? 1 : undefined });
   return made;
@@ -147,6 +156,7 @@ function logTicks(low, high) {
   return { tickvals, ticktext: exact.map((v) => (v >= 0.001 && v < 100000 ? String(v) : v.toExponential().replace("+", ""))) };
 }
 
+const labelRoom = (figure) => (figure.small || narrow() ? 120 : 360);
 const heightOf = (figure) => figure.layout.height || (figure.small ? 280 : narrow() ? 340 : 440);
 
 function layoutOf(figure) {
@@ -157,15 +167,23 @@ function layoutOf(figure) {
     margin: { l: 56, r: 16, t: 12, b: 44 }, hovermode: "closest", hoverdistance: 25,
     dragmode: narrow() ? false : "zoom", showlegend: false, bargap: 0.35,
     height: heightOf(figure),
-    xaxis: axis(spec.xaxis, zoom.xaxis), yaxis: axis(spec.yaxis, zoom.yaxis), shapes: shapesOf(figure),
+    xaxis: axis(spec.xaxis, zoom.xaxis), yaxis: axis(spec.yaxis, zoom.yaxis, labelRoom(figure)), shapes: shapesOf(figure),
   };
 }
 
 // --- what is under the pointer ---------------------------------------------------------------
 
+function rounded(value, digits) {
+  // near 1, what is missing to it keeps two digits; no digit before the point is lost
+  const missing = Math.abs(1 - Math.abs(value));
+  const near = missing > 0 && missing < 0.1 ? 1 + (Math.abs(value) > 1) - Math.floor(Math.log10(missing)) : 0;
+  const whole = Math.abs(value) < 1e7 ? Math.trunc(Math.abs(value)).toString().length : 0;
+  return String(Number(value.toPrecision(Math.min(15, Math.max(digits, near, whole)))));
+}
+
 function shown(value) {
   if (value === null || value === undefined) return "nan";
-  const text = typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value);
+  const text = typeof value === "number" && !Number.isInteger(value) ? rounded(value, 5) : String(value);
   return text.length > 120 ? text.slice(0, 119) + "…" : text;
 }
 
@@ -225,23 +243,60 @@ function hush() {
   ring.hidden = true;
 }
 
+function within(axis, value) {
+  const at = axis.d2p(value);
+  return at >= -1 && at <= axis._length + 1;
+}
+
+function pointsOf(figure, node, curve) {
+  // what the keys reach: the points of a trace that are seen, and tell something
+  const trace = figure.traces[curve];
+  if (trace.visible === false || trace.rows === "stars") return [];
+  const there = (trace.tips || rowsOf(trace)).flatMap((of, i) => (of === null ? [] : [i]));
+  if (figure.axes) return there;
+  const [{ xaxis, yaxis }, { x, y }] = [node._fullLayout, node.data[curve]];
+  return there.filter((i) => within(xaxis, x[i]) && within(yaxis, y[i]));
+}
+
+function nearest(node, points, curve, [left, top]) {
+  const far = points.map((point) => {
+    const [x, y] = placeOf(node, curve, point);
+    return Math.hypot(x - left, y - top);
+  });
+  return points[far.indexOf(Math.min(...far))];
+}
+
+function next(figure, curve, points, point, step) {
+  // the next point that tells something else
+  const told = point === null ? null : String(linesOf(figure, curve, point));
+  let at = points.indexOf(point);
+  if (at < 0 && step < 0) at = 0;
+  for (let tries = 0; tries < points.length; tries++) {
+    at = (at + step + points.length) % points.length;
+    if (String(linesOf(figure, curve, points[at])) !== told) break;
+  }
+  return points[at];
+}
+
 function byKeys(figure, node) {
-  // the arrow keys walk along the best lineage, or what stands for it
-  let curve = figure.traces.findIndex((t) => t.rows === "best");
+  // left and right walk along a trace, at first the best lineage, or what stands for it; up and
+  // down go over to another trace, where it is nearest
+  let [curve, point] = [figure.traces.findIndex((t) => t.rows === "best"), null];
   if (curve < 0) curve = figure.traces.findLastIndex((t) => (t.tips || rowsOf(t)).length > 1);
-  let point = -1;
   node.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (event.key === "Escape") hush();
-    if (!step || curve < 0) return;
+    const [along, across] = [{ ArrowRight: 1, ArrowLeft: -1 }[event.key], { ArrowUp: 1, ArrowDown: -1 }[event.key]];
+    const taken = event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (taken || !(along || across)) return;
+    const points = figure.traces.map((_, i) => pointsOf(figure, node, i));
+    const curves = points.flatMap((of, i) => (of.length ? [i] : []));
+    if (!curves.length) return;
     event.preventDefault();
-    const trace = figure.traces[curve];
-    const [count, before] = [(trace.tips || rowsOf(trace)).length, linesOf(figure, curve, point)];
-    for (let tries = 0; tries < count; tries++) {
-      point = (point + step + count) % count;
-      const lines = linesOf(figure, curve, point);
-      if (lines && String(lines) !== String(before)) break;
-    }
+    const [before, known] = [curve, curves.indexOf(curve)];
+    if (known < 0) [curve, point] = [curves.at(-1), null];
+    else if (across) curve = curves[(known + across + curves.length) % curves.length];
+    if (along || point === null) point = next(figure, curve, points[curve], point, along || 1);
+    else point = nearest(node, points[curve], curve, placeOf(node, before, point));
     encircle(figure, node, curve, point);
     tell(linesOf(figure, curve, point), ...placeOf(node, curve, point));
   });
@@ -265,7 +320,9 @@ function legend(figure, node, redraw = () => near.observe(node)) {
     const of = figure.traces.map((t, i) => (t.name === name ? i : -1)).filter((i) => i >= 0);
     const button = document.createElement("button");
     const mark = document.createElement("i");
-    mark.style.background = `var(--${swatch(figure.traces[of[0]])})`;
+    const ink = `var(--${swatch(figure.traces[of[0]])})`;
+    const dashed = figure.traces[of.at(-1)].line?.dash;
+    mark.style.background = dashed ? `repeating-linear-gradient(90deg, ${ink} 0 4px, transparent 4px 7px)` : ink;
     if (figure.axes) mark.style.height = 1.6 * figure.traces[of[0]].line.width + "px";
     button.append(mark, name);
     button.setAttribute("aria-pressed", "true");
@@ -354,11 +411,17 @@ matchMedia("(max-width: 699px)").addEventListener("change", () => {
   again();
 });
 function printing(begins) {
-  // paper is light, and holds all figures
+  // paper is light, and holds all figures and tables
   document.documentElement.classList.toggle("printed", begins);
+  for (const box of document.querySelectorAll(begins ? "details:not([open])" : "details.printed")) {
+    box.open = begins;
+    box.classList.toggle("printed", begins);
+  }
   if (!begins) return again();
   all();
   for (const [figure, node] of nodes) draw(figure, node);
 }
+addEventListener("scroll", hush, { passive: true, capture: true }); // it would stand beside another point
+addEventListener("pointerdown", (event) => { if (!event.target.closest(".plot")) hush(); });
 addEventListener("beforeprint", () => printing(true));
 addEventListener("afterprint", () => printing(false));

@@ -19,11 +19,18 @@ function shorter(text, width, end = false) {
   return end ? "…" + text.slice(1 - most) : text.slice(0, most - 1) + "…";
 }
 
+function middle(text, width) {
+  // the beginning and the end of a text tell more than its middle
+  const most = Math.max(5, Math.floor(width / 7));
+  if (text.length <= most) return text;
+  return text.slice(0, Math.ceil((most - 1) / 2)) + "…" + text.slice(-Math.floor((most - 1) / 2));
+}
+
 function brief(text, width) {
   // a number loses digits before it loses its end
   const number = Number(text);
   const ways = text === "" || Number.isNaN(number) ? [text]
-    : [text, String(Number(number.toPrecision(2))), number.toExponential(0)];
+    : [text, rounded(number, 2), number.toExponential(0)];
   return ways.find((way) => way.length * 7 <= width) || shorter(text, width);
 }
 
@@ -106,7 +113,7 @@ function axisOf(axis, i, figure, places) {
   const mark = svg("rect", { class: "brush", x: x - 7, width: 14, visibility: "hidden" });
   const wide = Math.min(40, places.gap * 0.7);
   const zone = svg("rect", { class: "zone", x: x - wide / 2, width: wide, y: top - 8, height: places.y(absent ? ABSENT : 0) - top + 16,
-    tabindex: 0, role: "slider", "aria-label": axis.name, "aria-valuemin": 0, "aria-valuemax": 4, "data-axis": i });
+    tabindex: 0, role: "slider", "aria-label": axis.name, "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 4, "data-axis": i });
   const group = svg("g", {}, svg("line", { x1: x, x2: x, y1: top, y2: low, class: "axis" }), nameOf(axis.name, x, places));
   const ticks = axis.ticks.concat(absent ? [[ABSENT, "absent"]] : []);
   const crowded = places.gap < 90 || axis.ticks.length > 8;

@@ -27,9 +27,10 @@ function due(now) {
 
 function staying(box) {
   if (!box) return; // the population is not running
-  const { reload, figures } = remembered();
+  const { reload, figures, opened = [] } = remembered();
   box.checked = Boolean(reload);
   box.addEventListener("change", () => remember({ reload: box.checked }));
+  for (const head of document.querySelectorAll("summary")) if (opened.includes(head.textContent)) head.parentNode.open = true;
   for (const [figure, node] of nodes) restore(figure, (figures || {})[figure.id] || {}, node);
   for (const kind of ["pointermove", "pointerdown", "wheel", "keydown"]) {
     addEventListener(kind, () => { touched = Date.now(); }, { passive: true });
@@ -41,7 +42,7 @@ function renew() {
   remember({ figures: Object.fromEntries(nodes.map(([figure]) => [figure.id, {
     zoom: figure.zoom, brushes: figure.brushes,
     hidden: figure.traces.filter((trace) => trace.visible === false).map((trace) => trace.name),
-  }])) });
+  }])), opened: [...document.querySelectorAll("details[open] > summary")].map((head) => head.textContent) });
   location.reload(); // the browser itself keeps the place on the page
 }
 
