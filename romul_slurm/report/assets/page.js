@@ -321,8 +321,8 @@ function legend(figure, node, redraw = () => near.observe(node)) {
     const button = document.createElement("button");
     const mark = document.createElement("i");
     const ink = `var(--${swatch(figure.traces[of[0]])})`;
-    const dashed = figure.traces[of.at(-1)].line?.dash;
-    mark.style.background = dashed ? `repeating-linear-gradient(90deg, ${ink} 0 4px, transparent 4px 7px)` : ink;
+    const dash = { dash: "9px", dot: "3px" }[figure.traces[of.at(-1)].line?.dash];
+    mark.style.background = dash ? `repeating-linear-gradient(90deg, ${ink} 0 ${dash}, transparent 0 calc(${dash} + 3px))` : ink;
     if (figure.axes) mark.style.height = 1.6 * figure.traces[of[0]].line.width + "px";
     button.append(mark, name);
     button.setAttribute("aria-pressed", "true");
