@@ -51,8 +51,9 @@ def index(choices: Sequence[Any], value: Any) -> int:
 
 
 def clipped(text: str) -> str:
-    """Return the beginning of a long text."""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    """Return the beginning and the end of a long text."""
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[1 - half :]}"
 
 
 def span(seconds: float) -> str:

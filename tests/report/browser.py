@@ -68,9 +68,10 @@ class Page:
         """Move the pointer to a point of the window."""
         self.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    def press(self, key: str) -> None:
+    def press(self, key: str, *, alt: bool = False) -> None:
         """Press a key, by its name."""
-        self.cdp("Input.dispatchKeyEvent", type="keyDown", key=key, code=key)
+        held = int(alt)
+        self.cdp("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, modifiers=held)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Write a picture of what is seen, or of the whole page."""

@@ -55,11 +55,12 @@ def test_nothing_is_wider_than_the_window_or_too_small_to_read(
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty hyperparameters with long names."""
+    """Thirty hyperparameters with long names, one with long values."""
     names = [f"optimizer.parameter_groups.{i}.learning_rate_multiplier" for i in range(30)]
-    return write_report(
-        [grown(tmp_path_factory.mktemp("wide") / "run", space=dict.fromkeys(names, LR))]
-    )
+    models = [f"/data/models/{'a-pretrained-network-with-a-long-name-' * 9}{i}" for i in "ab"]
+    long = {"initial_multiplier": {"type": "categorical", "choices": models}}
+    space = dict.fromkeys(names, LR) | long
+    return write_report([grown(tmp_path_factory.mktemp("wide") / "run", space=space)])
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -68,6 +69,21 @@ def test_many_hyperparameters_with_long_names_fit_too(page: Page, wide: Path, wi
     assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
     ends = "[...document.querySelectorAll('.wide .name')].map(e => e.firstChild.data.slice(-4))"
     assert set(page.run(f"return {ends}")) == {"lier", "core"}  # the end tells them apart
+    assert (
+        min(
+            page.run(
+                "return nodes.filter(([, n]) => n.data).map(widthOf)".replace(
+                    "widthOf", "([, n]) => n._fullLayout.xaxis._length"
+                )
+            )
+        )
+        > 150
+    )
+    ticks = "document.querySelectorAll('#hyperparameter-0 .ytick text')"
+    assert {text[-2:] for text in page.run(f"return [...{ticks}].map(e => e.textContent)")} == {
+        "-a",
+        "-b",
+    }
     assert not page.errors()
 
 
@@ -156,7 +172,10 @@ def hover(page: Page, figure: str, curve: int, point: int) -> str:
     x, y = page.run(
         """
         const node = document.getElementById(arguments[0]);
+        const before = window.scrollY;
         node.scrollIntoView({block: 'center'});
+        window.still = window.scrollY === before; // else its event is yet to come
+        if (!still) addEventListener('scroll', () => { window.still = true; }, {once: true});
         const box = node.getBoundingClientRect(), trace = node.data[arguments[1]];
         const {_fullLayout: {xaxis, yaxis}} = node, i = arguments[2];
         return [box.left + xaxis._offset + xaxis.d2p(trace.x[i]),
@@ -166,6 +185,7 @@ def hover(page: Page, figure: str, curve: int, point: int) -> str:
         curve,
         point,
     )
+    page.until("still")
     page.move(x - 3, y)
     page.move(x, y)
     page.until("!tip.hidden")
@@ -251,11 +271,14 @@ def test_a_page_is_printed_light_and_whole(page: Page, report: Path) -> None:
     page.run("dispatchEvent(new Event('beforeprint'))")
     inks = page.run("return nodes.filter(([, n]) => n.data).map(([, n]) => n.layout.font.color)")
     assert {luminance(ink) < 0.1 for ink in inks} == {True}
+    opened = "document.querySelectorAll('details[open]').length"
+    assert page.run(f"return {opened}") == 5
     page.run("dispatchEvent(new Event('afterprint'))")
     page.run("window.scrollTo(0, 0)")
     page.until(
         "nodes[0][1].layout.font.color !== arguments[0]".replace("arguments[0]", repr(inks[0]))
     )
+    assert page.run(f"return {opened}") == 0
 
 
 @pytest.mark.parametrize(
@@ -285,11 +308,55 @@ def test_the_legend_hides_and_shows_by_click_and_by_key(page: Page, report: Path
 def test_the_arrow_keys_walk_along_the_best_lineage(page: Page, report: Path) -> None:
     page.open(report)
     page.run("document.getElementById('scores').focus()")
-    told = []
-    for _ in range(2):
-        page.cdp("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
-        told.append(page.run("return tip.innerText").splitlines()[0])
-    assert [line.partition(", ")[2] for line in told] == ["age 1", "age 2"]
+    told = [pressed(page, "ArrowRight").partition(", ")[2] for _ in range(2)]
+    assert told == ["age 1", "age 2"]
+    assert pressed(page, "ArrowRight", alt=True).endswith("age 2")  # the browser's own
+    page.run("Plotly.relayout('scores', {'xaxis.range': [4.5, 5.5]})")
+    for _ in range(3):  # what is out of sight is passed over
+        assert pressed(page, "ArrowRight").endswith("age 5")
+
+
+def pressed(page: Page, key: str, *, alt: bool = False) -> str:
+    """Press a key; return the first line that is told then."""
+    page.press(key, alt=alt)
+    return str(page.run("return tip.innerText")).splitlines()[0]
+
+
+def test_up_and_down_reach_every_trace_that_is_seen(page: Page, report: Path) -> None:
+    page.open(report)
+    page.run("document.getElementById('timeline').focus()")
+    told = set()
+    for _ in range(5):
+        pressed(page, "ArrowUp")
+        told.add(page.run("return tip.innerText").splitlines()[1].partition(" for")[0])
+    assert told >= {"training", "preempted", "lost", "starting"}
+    page.run("document.getElementById('parallel').focus()")
+    first, best = (pressed(page, "ArrowUp") for _ in range(2))
+    assert first != best == page.run("return resultLines(page.table.lists.winner[0])[0]")
+
+
+def test_what_is_told_goes_when_the_page_is_scrolled_or_touched_elsewhere(
+    page: Page, report: Path
+) -> None:
+    page.open(report)
+    hover(page, "scores", 2, 4)
+    page.run("window.scrollBy(0, 30)")
+    page.until("tip.hidden")
+    hover(page, "scores", 2, 4)
+    page.run(
+        "document.querySelector('h1').dispatchEvent("
+        "new PointerEvent('pointerdown', {bubbles: true}))"
+    )
+    assert page.run("return tip.hidden && ring.hidden")
+
+
+def test_what_is_nearly_one_keeps_its_place_and_its_digits(page: Page, report: Path) -> None:
+    page.open(report)
+    assert page.run("return [0, 0.5, 1].map(logit).every(Number.isFinite)")
+    values = [0.999997, 1234567, 12345.6, 0.123456, -0.5, 1]
+    assert page.run("return arguments[0].map(shown)", values) == [
+        *("0.999997", "1234567", "12346", "0.12346", "-0.5", "1")
+    ]
 
 
 def test_figures_say_in_words_what_they_show_and_can_be_reached_by_tab(
@@ -300,6 +367,8 @@ def test_figures_say_in_words_what_they_show_and_can_be_reached_by_tab(
         "return [...document.querySelectorAll('.plot')].map(e => [e.tabIndex, e.ariaLabel])"
     )
     assert all(index == 0 and len(label) > 20 for index, label in plots)
+    reached = "[...document.querySelectorAll('[tabindex=\"0\"]')]"
+    assert page.run(f"return {reached}.every(e => e.role && e.ariaLabel)")
     titles = page.run(
         "return nodes.filter(([f]) => !f.axes).map(([f, n]) => "
         "[f.id, n.layout.xaxis.title.text, n.layout.yaxis.title.text])"

@@ -32,6 +32,7 @@ def test_a_page_that_reloads_itself_keeps_what_one_looks_at(page: Page, running:
     assert page.run("return document.getElementById('reload').checked")
     page.run("Plotly.relayout('scores', {'xaxis.range': [2, 5]})")
     page.run("document.querySelector('.legend button').click()")
+    page.run("document.querySelector('details').open = true")
     page.run("document.querySelector('.zone').focus()")
     page.press("ArrowUp")
     page.run("window.scrollTo(0, 700); window.before = true; renew()")
@@ -39,6 +40,8 @@ def test_a_page_that_reloads_itself_keeps_what_one_looks_at(page: Page, running:
     page.until("window.scrollY === 700")
     page.run("all()")
     assert page.run("return document.getElementById('reload').checked")
+    opened = "[...document.querySelectorAll('details')].map(e => e.open)"
+    assert page.run(f"return {opened}") == [True, False, False, False, False]
     assert page.run("return nodes[0][1].layout.xaxis.range") == [2, 5]
     assert page.run("return nodes[0][1].data.map(t => t.visible)")[:2] == [False, False]
     pressed = "document.querySelector('.legend button').getAttribute('aria-pressed')"

@@ -71,6 +71,16 @@ def test_a_small_terminal_shows_the_best_and_who_trains_and_says_how_many_more_t
     assert "and 37 more members" in text
 
 
+def test_repetitions_of_the_best_result_do_not_change_the_members_sparklines() -> None:
+    console = Console(width=80, no_color=True)
+    lines = []
+    for scores in ({0: [1.0, 2.0]}, {0: [1.0, 2.0], 1: [None, 900.0]}):
+        with console.capture() as capture:
+            console.print(table(status(), scores=scores))
+        lines.append(capture.get())
+    assert lines[0] == lines[1] and "▁█" in lines[0]
+
+
 def test_escape_codes_of_others_do_not_reach_the_terminal() -> None:
     hostile = "\x1b]0;title\x07\x1b[2Jp\u202e"
     text = shown(status(name=hostile, task=hostile), 80)

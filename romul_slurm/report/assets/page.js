@@ -294,7 +294,7 @@ function byKeys(figure, node) {
     event.preventDefault();
     const [before, known] = [curve, curves.indexOf(curve)];
     if (known < 0) [curve, point] = [curves.at(-1), null];
-    else if (across) curve = curves[(known + across + curves.length) % curves.length];
+    else if (across && point !== null) curve = curves[(known + across + curves.length) % curves.length];
     if (along || point === null) point = next(figure, curve, points[curve], point, along || 1);
     else point = nearest(node, points[curve], curve, placeOf(node, before, point));
     encircle(figure, node, curve, point);

@@ -13,10 +13,9 @@ function svg(name, attributes = {}, ...children) {
   return made;
 }
 
-function shorter(text, width, end = false) {
+function ending(text, width) {
   const most = Math.max(3, Math.floor(width / 7));
-  if (text.length <= most) return text;
-  return end ? "…" + text.slice(1 - most) : text.slice(0, most - 1) + "…";
+  return text.length <= most ? text : "…" + text.slice(1 - most);
 }
 
 function middle(text, width) {
@@ -31,7 +30,7 @@ function brief(text, width) {
   const number = Number(text);
   const ways = text === "" || Number.isNaN(number) ? [text]
     : [text, rounded(number, 2), number.toExponential(0)];
-  return ways.find((way) => way.length * 7 <= width) || shorter(text, width);
+  return ways.find((way) => way.length * 7 <= width) || middle(text, width);
 }
 
 function linesOfResults(figure) {
@@ -142,7 +141,7 @@ function axisOf(axis, i, figure, places) {
 function nameOf(name, x, places) {
   const [y, title] = [places.top - 30, svg("title", {}, name)];
   const slant = places.slanted ? { transform: `rotate(-40 ${x} ${y})` } : { "text-anchor": "middle" };
-  return svg("text", { class: "name", x, y, ...slant }, shorter(name, places.slanted ? 140 : places.gap - 8, true), title);
+  return svg("text", { class: "name", x, y, ...slant }, ending(name, places.slanted ? 140 : places.gap - 8), title);
 }
 
 function brushing(zone, i, figure, places, drawing, refresh) {
