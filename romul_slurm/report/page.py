@@ -175,8 +175,8 @@ def _schedule(series: Series) -> str:
     more = len(series.hyperparameters) - 8
     rest = f'<p class="soft">and {more} more, below</p>' if more > 0 else ""
     path = series.checkpoint or "it was lost"
-    names = ("schedule", "first", "", "last")
-    cells = "".join(f'<th scope="col">{name}</th>' for name in names)
+    names = (("schedule", ""), ("first", "n"), ("", ""), ("last", "n"))
+    cells = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in names)
     return (
         f'<div><table><caption class="soft" style="text-align:left">What the best lineage was '
         f"trained with</caption><tr>{cells}</tr>{''.join(lines)}</table>{rest}"
@@ -185,7 +185,7 @@ def _schedule(series: Series) -> str:
 
 
 def _end(text: str) -> str:
-    return f'<td class="n{" w" if len(text) > 10 else ""}">{_e(clipped(text))}</td>'
+    return f'<td class="n{" w" if len(text) > 12 else ""}">{_e(clipped(text))}</td>'
 
 
 def _spark(points: list[tuple[int, float]]) -> str:
