@@ -88,14 +88,13 @@ def _add(
     if not trial.ending:
         parts["under way"] += length
         return
-    trained, result = min(length, trial.train_s - trial.setup_s), (trial.member, trial.age + 1)
-    parts["waiting"] += length - trained
+    result = (trial.member, trial.age + 1)
     if trial.member >= state.history.members:
-        parts["repetitions"] += trained
+        parts["repetitions"] += length
     elif result in winners:
-        parts["best lineage"] += trained
+        parts["best lineage"] += length
     else:
-        parts["other lineages" if result in alive else "abandoned lineages"] += trained
+        parts["other lineages" if result in alive else "abandoned lineages"] += length
 
 
 def _living(state: State) -> set[tuple[int, int]]:

@@ -108,7 +108,8 @@ def test_the_first_step_starts_with_the_imports_of_the_task(tmp_path: Path) -> N
     series = lived(tmp_path / "run", *records)
     spans = series.activity.lives["w"].spans(series.until)
     assert [(s.state, s.end - s.begin) for s in spans] == [
-        *(("queued", 10), ("starting", 10), ("starting", 8), ("training", 12), ("training", 10))
+        *(("queued", 10), ("starting", 10), ("starting", 8), ("training", 11)),
+        *(("waiting", 1.5), ("training", 9.5)),
     ]
     assert series.cost.parts["starting"] == pytest.approx(18)
     assert series.cost.trained_s == pytest.approx(11 + 9.5)
