@@ -208,9 +208,7 @@ class Event(NamedTuple):
 class Activity:
     """All that happened, as far as the journal tells when."""
 
-    def __init__(
-        self, log_path: Callable[[int, int, str], str], signs: Callable[[str], Signs]
-    ):
+    def __init__(self, log_path: Callable[[int, int, str], str], signs: Callable[[str], Signs]):
         """Begin.
 
         Args:

@@ -12,7 +12,7 @@ from romul_slurm.log import parse
 from romul_slurm.records import Alive, Goodbye, Hello, OutboxRecord
 from romul_slurm.store import Store
 
-_BLOCK = 4096
+_BLOCK = 1 << 16
 """So many bytes at each end of an outbox are read: the hello, and the last signs of life."""
 _decoder: msgspec.json.Decoder[OutboxRecord] = msgspec.json.Decoder(OutboxRecord)
 
