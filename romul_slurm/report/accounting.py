@@ -46,7 +46,7 @@ class Cost:
 
     @property
     def trained_s(self) -> float:
-        """The part of it that was spent in trainings that counted, or may still count."""
+        """The part of it in steps that finished or are under way, in abandoned lineages too."""
         return sum(self.parts[name] for name in TRAINED)
 
     @property
@@ -121,6 +121,13 @@ def occupied(lives: Iterable[Life], until: float) -> list[tuple[float, float]]:
         else:
             union.append((begin, end))
     return union
+
+
+def clock_unit(whole: float) -> tuple[float, str]:
+    """Return the unit for an axis over so many seconds, in seconds, and its name."""
+    if whole > 7200:
+        return 3600.0, "hours"
+    return (60.0, "minutes") if whole > 120 else (1.0, "seconds")
 
 
 def elapsed(busy: list[tuple[float, float]], time: float) -> float:
