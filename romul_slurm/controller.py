@@ -106,7 +106,11 @@ class Controller:
         while self.state.stopped is None:
             self.tick()
             waited = time.monotonic() - self._ledger.news
-            yield timing.poll_pause(waited, self._cluster.poll_s)
+            try:
+                yield timing.poll_pause(waited, self._cluster.poll_s)
+            except GeneratorExit:  # Ctrl-C
+                self._show()
+                raise
         self._retention.purge_all()
         self._show()
         return self.state.stopped

@@ -23,6 +23,7 @@ from romul_slurm.controller import Controller
 from romul_slurm.errors import ConfigError, RomulError, in_a_line
 from romul_slurm.estimate import best_estimate
 from romul_slurm.launch import Population, turns
+from romul_slurm.printable import printable
 from romul_slurm.records import Stopped
 from romul_slurm.report.refresh import Pages
 from romul_slurm.state import State
@@ -51,6 +52,9 @@ class Outcome:
     @property
     def why(self) -> str:
         """What went wrong, in a sentence."""
+        return printable(self._why())
+
+    def _why(self) -> str:
         if isinstance(self.error, RomulError):
             return str(self.error)
         if self.error is not None:
@@ -130,10 +134,10 @@ class Fleet:
             return pause
         except StopIteration as end:
             self.outcomes[name] = Outcome(population, *end.value)
-            if population.config.report:
-                self._pages.finish(root)
         except Exception as error:  # a user's own algorithm may raise anything
             self.outcomes[name] = Outcome(population, error=error)
+        if population.config.report and not isinstance(self.outcomes[name].error, RomulError):
+            self._pages.finish(root)
         del self._running[name]
         population.cluster.look(())  # nobody is interested in its jobs any more
         return None

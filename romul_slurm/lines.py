@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
 
+from romul_slurm.printable import printable
 from romul_slurm.status import ENDED, Status
 from romul_slurm.table import clock, line
 
 _EVERY_S = 10.0
+
+
+def draws(console: Console) -> bool:
+    """Whether a console can draw a table anew in the place of an old one."""
+    return console.is_terminal and not console.is_dumb_terminal and bool(os.environ.get("TERM"))
 
 
 class Lines:
@@ -28,7 +35,7 @@ class Lines:
         if milestone != self._milestone or now - self._at > _EVERY_S:
             self._at, self._milestone = now, milestone
             text = f"{clock(time.time())}  {line(seen)}"
-            self._console.print(Text(text), soft_wrap=True)
+            self._console.print(Text(printable(text)), soft_wrap=True)
 
 
 def _milestone(seen: Mapping[str, Status]) -> tuple[int, bool]:

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from romul_slurm.printable import printable
 from romul_slurm.sparkline import Scores, sparklines
 from romul_slurm.status import MemberStatus, Status
 
@@ -33,7 +34,7 @@ class _Column:
     width: int = 0
 
     def __post_init__(self) -> None:
-        self.title, self.cells = _printable(self.title), [*map(_printable, self.cells)]
+        self.title, self.cells = printable(self.title), [*map(printable, self.cells)]
         self.width = self.width or self.natural
 
     @property
@@ -121,10 +122,6 @@ def _listed(dropped: list[_Column]) -> str:
     free = [column.title for column in dropped if column.kind == "free"]
     others = [column.title for column in dropped if column.kind != "free"]
     return ", ".join(([f"{len(free)} hyperparameters"] if len(free) > 1 else free) + others)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def fitting(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from romul_slurm.members import Members
 from romul_slurm.members import number as number
+from romul_slurm.printable import printable
 from romul_slurm.sparkline import Scores
 from romul_slurm.status import ENDED, MemberStatus, Status
 
@@ -75,7 +76,7 @@ def table(status: Status, rows: int | None = None, scores: Scores | None = None)
     hidden = len(status.members) - len(shown)
     more = [Text(f"and {hidden} more members: romul status shows all")] if hidden else []
     members = Members(status, shown, scores or {})
-    return Group(Text(title, style="bold"), Folded(_summary(status)), members, *more)
+    return Group(Text(printable(title), style="bold"), Folded(_summary(status)), members, *more)
 
 
 def line(seen: Mapping[str, Status]) -> str:
@@ -116,7 +117,7 @@ def overview(seen: Mapping[str, Status], rows: int | None = None) -> Group:
         left = status.seconds_left if status.state == "running" else None
         ages = [m.age for m in status.members] or [0]
         grid.add_row(
-            escape(name),
+            escape(printable(name)),
             f"{status.steps_done}/{status.steps_total}",
             str(min(ages)) if min(ages) == max(ages) else f"{min(ages)}-{max(ages)}",
             "" if status.best is None else number(status.best.score),

@@ -18,8 +18,9 @@ from romul_slurm.errors import RomulError
 from romul_slurm.estimate import best_estimate
 from romul_slurm.fleet import Fleet, Outcome
 from romul_slurm.launch import Population
-from romul_slurm.lines import Lines
+from romul_slurm.lines import Lines, draws
 from romul_slurm.members import fitting
+from romul_slurm.printable import printable
 from romul_slurm.ranking import ranking
 from romul_slurm.state import State
 from romul_slurm.status import Status
@@ -68,7 +69,7 @@ def _conclude(console: Console, outcomes: Mapping[str, Outcome]) -> None:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class Screen:
@@ -82,7 +83,7 @@ class Screen:
         self._refreshed = 0.0
 
     def __enter__(self) -> Screen:
-        if self._console.is_terminal:
+        if draws(self._console):
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         return self
@@ -106,7 +107,7 @@ class Screen:
         for name, view in self.views.items():
             for note in view.take_notes():
                 whose = f"{name}: " if name else ""
-                text = Text(f"{clock(note.time)}  {whose}{note.text}")
+                text = Text(printable(f"{clock(note.time)}  {whose}{note.text}"))
                 self._console.print(text, soft_wrap=True)
 
     def _table(self, seen: Mapping[str, Status]) -> RenderableType:

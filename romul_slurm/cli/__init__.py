@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from romul_slurm.cli.parser import parser
 from romul_slurm.errors import NotThere, RomulError
+from romul_slurm.printable import printable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,13 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _command(options.command)(options) or 0
     except RomulError as error:
-        print(f"romul: {error}", file=sys.stderr)
+        print(printable(f"romul: {error}"), file=sys.stderr)
         return 3 if isinstance(error, NotThere) else 1
     except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
         sys.stdout = None
         return 0
     except OSError as error:  # a file that belongs to somebody else, a disk that fails
-        print(f"romul: {error}", file=sys.stderr)
+        print(printable(f"romul: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

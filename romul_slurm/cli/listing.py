@@ -14,6 +14,7 @@ import msgspec
 
 from romul_slurm.cli.common import print_json, short
 from romul_slurm.errors import NotThere
+from romul_slurm.printable import printable
 from romul_slurm.status import is_interrupted
 from romul_slurm.store import Store
 
@@ -131,15 +132,11 @@ def _show(found: list[Listed], folder: Path) -> None:
         best = short(p.best.score) if p.best else ""
         steps = f"{p.steps_done}/{p.steps_total}" if p.steps_total else ""
         cells = (name, p.task, p.algorithm, p.state, steps, best, _ago(now - p.updated))
-        grid.add_row(*(Text(_printable(cell)) for cell in cells))
+        grid.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=_WIDE)  # whoever reads this wants whole lines
     console.print(grid)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _ago(seconds: float) -> str:

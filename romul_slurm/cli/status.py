@@ -7,6 +7,7 @@ import argparse
 from romul_slurm.cli.common import opened
 from romul_slurm.cli.workers import working
 from romul_slurm.errors import NotThere
+from romul_slurm.printable import printable
 from romul_slurm.status import Status, controller_silence, is_interrupted, read_status
 from romul_slurm.store import Store
 
@@ -46,9 +47,9 @@ def _show(store: Store, now: Status) -> None:
     console = Console()
     console.print(table(now))
     for note in now.notes[-5:]:
-        console.print(f"  {note}", markup=False, highlight=False)
+        console.print(printable(f"  {note}"), markup=False, highlight=False)
     if now.reason:
-        console.print(f"{now.state}: {now.reason}", markup=False, highlight=False)
+        console.print(printable(f"{now.state}: {now.reason}"), markup=False, highlight=False)
     if now.state == "interrupted":
         silence = controller_silence(store)
         console.print(f"last sign of a controller {silence:.0f} s ago", highlight=False)

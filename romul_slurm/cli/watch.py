@@ -21,8 +21,9 @@ from romul_slurm.cli.listing import populations, usual
 from romul_slurm.cli.status import current
 from romul_slurm.curves import Curves
 from romul_slurm.errors import NotThere, RomulError
-from romul_slurm.lines import Lines
+from romul_slurm.lines import Lines, draws
 from romul_slurm.members import fitting
+from romul_slurm.printable import printable
 from romul_slurm.status import ENDED, Status
 from romul_slurm.store import Store
 from romul_slurm.table import overview, table
@@ -58,7 +59,10 @@ class Watched:
                 self._look(path)
 
     def _search(self) -> None:
-        found = [path for folder in self._directories for path in sorted(populations(folder))]
+        found: list[Path] = []
+        for folder in self._directories:
+            with contextlib.suppress(NotThere):  # others may be
+                found += sorted(populations(folder))
         if not found:
             where = ", ".join(map(str, self._directories))
             raise NotThere(f"there is no population in {where} or below")
@@ -106,15 +110,15 @@ class Watched:
 
 def _below(status: Status) -> list[Text]:
     """Return what there is to say about a population, below its table."""
-    told = [Text(f"  {note}") for note in status.notes[-_NOTES:]]
-    return told + ([Text(f"{status.state}: {status.reason}")] if status.reason else [])
+    told = [Text(printable(f"  {note}")) for note in status.notes[-_NOTES:]]
+    return told + ([Text(printable(f"{status.state}: {status.reason}"))] if status.reason else [])
 
 
 def watch(options: argparse.Namespace) -> int:
     """Show populations until all have ended; return 1 if any failed."""
     watched, console = Watched(options.directories or usual()), Console()
     watched.update()
-    if console.is_terminal and not console.is_dumb_terminal:
+    if draws(console):
         _draw(watched, console)
     else:
         lines = Lines(console)
@@ -126,7 +130,7 @@ def watch(options: argparse.Namespace) -> int:
     if len(watched.paths) == 1:
         _conclude(watched.paths[0], *watched.seen.values())
     for name, status in failed.items():
-        print(f"romul: {name} failed: {status.reason}", file=sys.stderr)
+        print(printable(f"romul: {name} failed: {status.reason}"), file=sys.stderr)
     return int(bool(failed))
 
 
@@ -165,4 +169,4 @@ def _conclude(path: Path, status: Status) -> None:
     from romul_slurm.terminal import last_words
 
     words = last_words(path, read_state(path), minimize=status.mode == "min")
-    Console().print(words, markup=False, highlight=False, soft_wrap=True)
+    Console().print(printable(words), markup=False, highlight=False, soft_wrap=True)

@@ -53,18 +53,16 @@ def grouped(told: Sequence[Series]) -> dict[str, list[Series]]:
             groups.append([series])
         else:
             same.append(series)
-    algorithms = [group[0].algorithm for group in groups]
     named: dict[str, list[Series]] = {}
     for group in groups:
-        name, twins = (
-            group[0].algorithm,
-            [g[0] for g in groups if g[0].algorithm == group[0].algorithm],
-        )
-        if algorithms.count(name) > 1:
-            other = next(t for t in twins if t is not group[0])
-            told_apart = [line.partition(": ") for line in _differing(other, group[0])]
+        one, name = group[0], group[0].algorithm
+        twins = [g[0] for g in groups if g is not group and g[0].algorithm == name]
+        if twins:
+            told_apart = [line.partition(": ") for line in _differing(twins[0], one)]
             name += ", " + ", ".join(f"{k}={v.partition(' -> ')[2]}" for k, _, v in told_apart[:3])
-        named[name if name not in named else f"{name} ({group[0].name})"] = group
+        if name in named:
+            name += f" ({one.root})"
+        named[name] = group
     return named
 
 
@@ -73,40 +71,45 @@ def _differing(one: Series, other: Series) -> list[str]:
     return differences(*({part: series.config[part] for part in parts} for series in (one, other)))
 
 
-def so_far(series: Series) -> list[float]:
-    """Return the best score of any member up to each age that the population has reached."""
+def so_far(series: Series) -> list[float | None]:
+    """Return the best score of any member up to each age that the population has reached.
+
+    Of a member's replicates it is the mean. None stands for no finite score so far.
+    """
     better = min if series.minimize else max
-    best: float | None = None
-    curve: list[float] = []
+    best: list[float] = []
+    curve: list[float | None] = []
+    groups = range(len(series.state.rows) // series.state.replicates.count)
     for age in range(max(map(len, series.state.rows), default=0)):
-        there = [rows[age].score for rows in series.state.rows if len(rows) > age]
-        scores = [s for s in (finite(s) for s in there) if s is not None]
-        if scores:
-            best = better([*scores, best] if best is not None else scores)
-        if best is not None:
-            curve.append(best)
+        found = [_mean(series, group, age) for group in groups]
+        scores = [score for score in found if score is not None] + best
+        best = [better(scores)] if scores else []
+        curve.append(best[0] if best else None)
     return curve
+
+
+def _mean(series: Series, group: int, age: int) -> float | None:
+    """Return what a member came to at an age, None if not all its replicates came to something."""
+    rows = [series.state.rows[m] for m in series.state.replicates.of(group)]
+    scores = [finite(row[age].score) if len(row) > age else None for row in rows]
+    there = [score for score in scores if score is not None]
+    return statistics.fmean(there) if len(there) == len(scores) else None
 
 
 def _curves(groups: dict[str, list[Series]], first: Series) -> Figure:
     traces: list[dict[str, Any]] = []
     lowest, highest = float("inf"), -float("inf")
     for (name, group), color in zip(groups.items(), _cycle(len(groups)), strict=True):
-        curves = [so_far(series) for series in group]
-        ages = range(0, min(map(len, curves)), 1 + min(map(len, curves)) // _POINTS)
-        at = [[curve[age] for curve in curves] for age in ages]
-        x, median = [age + 1 for age in ages], [statistics.median(scores) for scores in at]
-        low, high = [min(scores) for scores in at], [max(scores) for scores in at]
+        at = _by_age(group)
+        x, median = [*at], [statistics.median(scores) for scores in at.values()]
+        low, high = [*map(min, at.values())], [*map(max, at.values())]
         lowest, highest = min([lowest, *low]), max([highest, *high])
         if len(group) > 1:
             band = {"x": x + x[::-1], "y": high + low[::-1]}
             more = {"mode": "lines", "fill": "toself", "fillcolor": color, "line": {"width": 0}}
             traces.append({"at": band, "tips": [None] * (2 * len(x)), "name": name, **more})
-        words = (
-            f"median of {len(group)} seeds"
-            if len(group) > 1
-            else f"seed {group[0].config.get('seed')}"
-        )
+        seeds = len(next(iter(at.values()), ()))
+        words = f"median of {seeds} seeds" if seeds > 1 else "one seed"
         tips = [
             [name, f"age {a}", f"{words}: {short(m)}", f"{short(lo)} to {short(hi)}"]
             for a, m, lo, hi in zip(x, median, low, high, strict=True)
@@ -119,6 +122,18 @@ def _curves(groups: dict[str, list[Series]], first: Series) -> Figure:
     summary = "Lines are medians over seeds, bands reach from the worst to the best seed; "
     summary += "each age is shown that all seeds have reached."
     return figure("curves", summary, traces, {"xaxis": {"title": AGE}, "yaxis": axis})
+
+
+def _by_age(group: list[Series]) -> dict[int, list[float]]:
+    """Return the scores so far of all seeds that have any, at each age that all have reached."""
+    curves = [curve for series in group if set(curve := so_far(series)) - {None}]
+    at: dict[int, list[float]] = {}
+    for age, scores in enumerate(zip(*curves, strict=False), start=1):
+        there = [score for score in scores if score is not None]
+        if len(there) == len(scores):
+            at[age] = there
+    ages = [*at][:: -(1 + len(at) // _POINTS)][::-1]
+    return {age: at[age] for age in ages}
 
 
 def _ends(groups: dict[str, list[Series]], first: Series) -> Figure:
@@ -147,15 +162,22 @@ def _best(series: Series) -> float | None:
     return series.estimate.mean if series.estimate else None
 
 
-def _medians(groups: dict[str, list[Series]]) -> list[tuple[str, float, float, int]]:
-    """Return (name, median best score, median worker time, seeds), best first."""
+def _medians(groups: dict[str, list[Series]]) -> list[tuple[str, float, float, int, str]]:
+    """Return (name, median best score, median worker time, seeds, ages), best first."""
     rows = []
     for name, group in groups.items():
         known = [best for series in group if (best := _best(series)) is not None]
         if known:
             paid = statistics.median(series.cost.allocated_s for series in group)
-            rows.append((name, statistics.median(known), paid, len(known)))
+            rows.append((name, statistics.median(known), paid, len(known), _ages(group)))
     return sorted(rows, key=lambda row: row[1], reverse=not next(iter(groups.values()))[0].minimize)
+
+
+def _ages(group: list[Series]) -> str:
+    """Return how old the populations have become, of how many steps."""
+    ages = [max(map(len, series.state.rows), default=0) for series in group]
+    there = f"{min(ages)}" if min(ages) == max(ages) else f"{min(ages)} to {max(ages)}"
+    return f"{there} of {max(series.state.history.steps for series in group)}"
 
 
 def _head(groups: dict[str, list[Series]], first: Series) -> str:
@@ -163,15 +185,16 @@ def _head(groups: dict[str, list[Series]], first: Series) -> str:
     title = f"<header><h1>{html.escape(first.task)} compared</h1>"
     if not ranked:
         return f"{title}<p>No step is finished yet.</p></header>"
-    name, score, _, count = ranked[0]
-    seeds = "1 seed" if count == 1 else f"{count} seeds"
-    rows = [(n, s, span(paid), k) for n, s, paid, k in ranked]
+    name, score, _, count, _ = ranked[0]
+    whose = "the best score of its one seed" if count == 1 else f"the median of {count} seeds' best"
+    rows = [(n, s, span(paid), k, ages) for n, s, paid, k, ages in ranked]
+    heads = ("algorithm", "median best score", "median worker time", "seeds", "age")
+    unequal = len({_ages([series]) for group in groups.values() for series in group}) > 1
+    warning = "<p>They are not equally old: the curves compare them at one age.</p>"
     return (
         f'{title}<div class="answer"><div><div class="score">{html.escape(short(score))}</div>'
-        f"<p>{html.escape(name)} is ahead: the median over {seeds} of the best score "
-        f"({first.sense})</p></div><div>"
-        f"{table(('algorithm', 'median best score', 'median worker time', 'seeds'), rows)}"
-        f"</div></div></header>"
+        f"<p>{html.escape(name)} is ahead: {whose} ({first.sense})</p>{warning * unequal}</div>"
+        f"<div>{table(heads, rows)}</div></div></header>"
     )
 
 

@@ -134,8 +134,8 @@ def log_path(member: int, age: int, attempt: str) -> str:
     return f"{Store(Path()).attempt(member, age, attempt)}/log"
 
 
-def read_series(directory: Path) -> Series:
-    """Read a population, running or not.
+def read_series(directory: Path, *, ended: bool = False) -> Series:
+    """Read a population, running or not; `ended` says that it does not run.
 
     Raises:
         StoreError: if there is none in the directory.
@@ -146,7 +146,7 @@ def read_series(directory: Path) -> Series:
     state = read_state(directory, skipped, activity.apply)
     config = read_config(store)
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    running = state.stopped is None and is_deciding(store)
+    running = state.stopped is None and not ended and is_deciding(store)
     return Series(
         root=store.root,
         config=plain,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import shlex
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
@@ -286,7 +287,7 @@ def _by_age(series: Series) -> tuple[Sequence[str], list[Sequence[object]]]:
         there = [r[age - 1].score for r in series.state.rows if len(r) >= age]
         scores = sorted((s for s in there if s is not None), reverse=not series.minimize)
         if scores:
-            rows.append((age, scores[0], scores[len(scores) // 2], scores[-1], len(there)))
+            rows.append((age, scores[0], statistics.median(scores), scores[-1], len(there)))
     return ("age", "best", "median", "worst", "members"), rows
 
 

@@ -1,7 +1,7 @@
 """Keeps the pages of running populations up to date without taking any of the controllers' time.
 
-A process of its own writes each, of low priority and one at a time; whatever goes wrong there
-harms nobody. A page is written anew only if something happened since.
+A process of low priority writes them, never two at a time; whatever goes wrong there harms nobody.
+A page is written anew only if something happened since.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-import psutil
 
 EVERY_S = 60.0
 _SHARE = 0.05
@@ -33,7 +31,7 @@ class Pages:
         """The size of a population's journal when its page was begun, in bytes."""
         self._ended: list[Path] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self._of = Path()
+        self._of: list[Path] = []
         self._began = self._rest_until = 0.0
 
     def turn(self, population: Path) -> None:
@@ -41,31 +39,26 @@ class Pages:
         now = time.monotonic()
         due = max(self._due.setdefault(population, now + self._every_s), self._rest_until)
         if not self._busy(now) and self._ended:
-            self._begin(self._ended.pop(0), now)
+            self._begin_last()
         elif not self._busy(now) and now >= due and self._has_news(population):
-            self._begin(population, now)
+            self._begin([population])
 
     def finish(self, population: Path) -> None:
         """Have a population's page written a last time, as soon as may be; returns at once."""
-        if self._of == population:
+        if self._of == [population]:
             self._kill()  # it would put an older page in the place of the last one
         self._ended.append(population)
 
     def wait(self, patience_s: float) -> None:
         """Write the last pages, and wait for them so long; what is not done then goes on alone."""
         limit = time.monotonic() + patience_s
-        while self._process is not None or self._ended:
-            if self._process is not None:
-                try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            while self._process is not None or self._ended:
+                if self._process is not None:
                     self._process.wait(max(0.0, limit - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    break
-            self._process = None
-            if self._ended:
-                self._begin(self._ended.pop(0), time.monotonic())
-        for population in self._ended:
-            self._begin(population, time.monotonic())
-        self._ended.clear()
+                    self._process = None
+                self._begin_last()
+        self._begin_last()
 
     def _busy(self, now: float) -> bool:
         if self._process is None:
@@ -85,10 +78,15 @@ class Pages:
         self._journalled[population] = size
         return news
 
-    def _begin(self, population: Path, now: float) -> None:
-        command = [sys.executable, "-m", "romul_slurm.cli", "report", str(population)]
-        self._of, self._began = population, now
-        with contextlib.suppress(OSError, psutil.Error):
+    def _begin_last(self) -> None:
+        if self._ended:
+            self._begin(self._ended, "--ended")
+            self._ended = []
+
+    def _begin(self, populations: list[Path], *options: str) -> None:
+        command = [sys.executable, "-m", "romul_slurm.report", *options, *map(str, populations)]
+        self._of, self._began = populations, time.monotonic()
+        with contextlib.suppress(OSError):
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -96,12 +94,11 @@ class Pages:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the controller
             )
-            psutil.Process(self._process.pid).nice(19)
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
             with contextlib.suppress(OSError):
-                (self._of / f".report.html.{self._process.pid}").unlink()
+                (self._of[0] / f".report.html.{self._process.pid}").unlink()
         self._process = None

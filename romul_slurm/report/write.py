@@ -10,26 +10,29 @@ from romul_slurm.report.page import page
 from romul_slurm.store import replace_file
 
 
-def write_report(directories: list[Path], out: Path | None = None) -> Path:
+def write_report(directories: list[Path], out: Path | None = None, *, ended: bool = False) -> Path:
     """Write a page about populations; return where it is.
 
     Args:
         directories: one or more populations; several are compared.
         out: default: report.html in the population, comparison.html here for several.
+        ended: nobody decides any more, though that may not show yet.
 
     Raises:
         StoreError: if one is no population, or the file cannot be written.
     """
-    told = [read_series(directory) for directory in directories]
+    different = {directory.resolve(): directory for directory in directories}
+    told = [read_series(directory, ended=ended) for directory in different.values()]
     if out is None:
         out = told[0].root / "report.html" if len(told) == 1 else Path("comparison.html")
     try:
-        replace_file(out, _text(told))
+        # a directory's name may be no Unicode
+        replace_file(out, _text(told).encode("utf-8", "backslashreplace").decode())
     except OSError as error:
         raise StoreError(
             f"cannot write {out}: {error.strerror}. Say where it may be with --out FILE"
         ) from error
-    return out.absolute()
+    return out.resolve()
 
 
 def _text(told: list[Series]) -> str:

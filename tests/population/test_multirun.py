@@ -82,7 +82,8 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_one_whose_algorithm_raises_does_not_stop_the_others(tmp_path: Path) -> None:
     targets = "romul_slurm.algorithms.Random,tests.population.tasks.Broken"
-    result = run(tmp_path, "task=counting", "algorithm=random", f"algorithm._target_={targets}")
+    algorithm = ("algorithm=random", f"algorithm._target_={targets}")
+    result = run(tmp_path, "task=counting", *algorithm, "report=true")
     assert result.returncode == 1
     assert "romul: 1 of 2 populations failed" in result.stderr
     assert "Traceback" not in result.stderr
@@ -91,6 +92,8 @@ def test_one_whose_algorithm_raises_does_not_stop_the_others(tmp_path: Path) -> 
     assert "tasks.py,line" in told
     assert "thesamecommandcontinues" in told
     assert sorted(len(records(tmp_path / name, Finished)) for name in written(tmp_path))[1] == 12
+    for name in written(tmp_path):
+        assert (tmp_path / name / "report.html").is_file()
 
 
 def test_one_that_cannot_write_its_journal_does_not_hold_up_the_others(tmp_path: Path) -> None:

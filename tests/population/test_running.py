@@ -70,7 +70,8 @@ def test_a_page_is_left_by_ctrl_c(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     page = population / "report.html"
-    assert until(lambda: page.exists() and page.read_text("utf-8"), "the page").count("</html>")
+    text = until(lambda: page.exists() and page.read_text("utf-8"), "the page")
+    assert '<span class="badge">interrupted</span>' in text
 
 
 @pytest.mark.parametrize("name", ["with space", "ünïcode", "lr=1e-3/x", "quote'\"$(x)"])

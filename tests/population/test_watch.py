@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from romul_slurm.cli.watch import Watched
 from romul_slurm.journal import Journal
 from romul_slurm.log import LogWriter
 from romul_slurm.records import Assigned, Beat, Decision, Finished, Stopped
@@ -248,6 +250,34 @@ def test_more_populations_than_lines_are_counted(tmp_path: Path) -> None:
     assert text.startswith("12 populations")
     hidden = int(re.search(r"and (\d+) more populations", text).group(1))  # type: ignore[union-attr]
     assert len(re.findall(r"p\d\d +4/80", text)) == 12 - hidden
+
+
+def test_notes_of_others_cannot_steer_the_terminal(played: Played) -> None:
+    played.say("running", 1, notes=["\x1b]0;owned\x07 a note"])
+    with Terminal("watch", played.store.root) as terminal:
+        terminal.until(lambda text: "a note" in text)
+    assert b"owned" in terminal.raw
+    assert b"\x1b]" not in terminal.raw
+
+
+@pytest.mark.parametrize("kind", ["", "dumb"])
+def test_a_terminal_that_cannot_be_drawn_on_gets_lines(played: Played, kind: str) -> None:
+    played.train(2)
+    with Terminal("watch", played.store.root, columns=120, TERM=kind) as terminal:
+        terminal.until(lambda text: "8/80 steps" in text)
+    assert b"\x1b[?1049h" not in terminal.raw
+
+
+def test_one_that_is_deleted_does_not_end_the_watch_over_the_others(tmp_path: Path) -> None:
+    both = [Played(tmp_path / name) for name in ("one", "two")]
+    for each in both:
+        each.say("running", 1)
+    watched = Watched([each.store.root for each in both])
+    watched.update()
+    shutil.rmtree(both[0].store.root)
+    watched = Watched([each.store.root for each in both])
+    watched.update()
+    assert watched.paths == [both[1].store.root]
 
 
 def test_where_there_is_no_population_it_says_so(tmp_path: Path) -> None:

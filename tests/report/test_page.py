@@ -334,7 +334,7 @@ def test_several_populations_are_compared_by_algorithm(page: Page, tmp_path: Pat
     populations += [grown(tmp_path / f"romul{seed}", seed=seed, algorithm=romul) for seed in (3, 4)]
     page.open(write_report(populations, tmp_path / "comparison.html"))
     assert traces(page) == {"curves": 4, "ends": 2}  # a median and a band each
-    assert "is ahead: the median over" in page.run("return document.body.innerText")
+    assert "is ahead: the median of" in page.run("return document.body.innerText")
     assert not page.errors()
 
 

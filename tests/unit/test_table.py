@@ -71,6 +71,14 @@ def test_a_small_terminal_shows_the_best_and_who_trains_and_says_how_many_more_t
     assert "and 37 more members" in text
 
 
+def test_escape_codes_of_others_do_not_reach_the_terminal() -> None:
+    hostile = "\x1b]0;title\x07\x1b[2Jp\u202e"
+    text = shown(status(name=hostile, task=hostile), 80)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "?[2Jp?" in text
+
+
 def test_markup_in_names_stays_text() -> None:
     member = MemberStatus(0, 1, "training", None, None, {"[bold]x": "[red]y"}, "1.1")
     text = shown(status(members=[member]), 80)
