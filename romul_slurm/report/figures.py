@@ -282,7 +282,12 @@ def timeline(series: Series) -> Figure:
     traces += _preemptions(every, busy, unit)
     pauses = len(busy) - 1
     summary = f"What {len(lives)} workers did over {span(whole)}."
-    summary += f" {pauses} pauses without any worker are left out." if pauses > 0 else ""
+    left_out = (
+        "1 pause without any worker is"
+        if pauses == 1
+        else f"{pauses} pauses without any worker are"
+    )
+    summary += f" {left_out} left out." if pauses > 0 else ""
     summary += f" Stretches under {span(shortest)} are not drawn." if shortest else ""
     axis = {"title": "worker", "range": [-0.7, len(rows) - 0.3], "whole": True}
     height = min(640, max(200, 90 + 26 * len(rows)))

@@ -118,7 +118,7 @@ def test_a_night_in_which_nobody_worked_is_no_worker_time(tmp_path: Path) -> Non
     cost = series.cost
     assert (cost.allocated_s, cost.wall_s, cost.trained_s) == (12 + 9, 12 + 9, 6 + 8)
     drawn = timeline(series)
-    assert "1 pauses without any worker are left out" in drawn["summary"]
+    assert "1 pause without any worker is left out" in drawn["summary"]
     times = [x for trace in drawn["traces"] for x in trace["at"]["x"] if x is not None]
     assert max(times) == 21
 
