@@ -340,8 +340,8 @@ class Activity:
         ended = r.ended or r.time  # to the second, as Slurm tells it
         if not r.ended and self._is_old(life):
             # it went while nobody looked, perhaps long before this controller began
-            unseen = max(self._watched, life.began or 0.0)
-            ended = unseen if life.joined is None else self._signs(r.worker).last
+            seen = max(self._watched, life.began or 0.0)
+            ended = seen if life.joined is None else self._signs(r.worker).last
         life.left = min(r.time, max(life.heard, ended))
         life.reason = life.reason or r.reason
         self._taken(life, r)

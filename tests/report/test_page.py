@@ -19,7 +19,7 @@ from tests.report.browser import Page
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
 TRACES = {"scores": 4, "genealogy": 5, "timeline": 6, "cost": 1}
-"""Figure -> traces; the timeline's: what workers did, but for cut short and queued, and preemptions."""
+"""Figure -> traces; the timeline's: what workers did but cut short and queued, and preemptions."""
 
 
 def traces(page: Page) -> dict[str, int]:
