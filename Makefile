@@ -20,11 +20,12 @@ CLUSTER ?= local
 chaos: $(STAMP) slurm-packages fuse-packages  ## SEED=7 FAULTS=100 CLUSTER=slurm: a population under faults
 	$(BIN)/python -m tests.chaos --seeds $(SEED) --faults $(FAULTS) --cluster $(CLUSTER)
 
-bench: $(STAMP) slurm-packages  ## what the machinery costs, in numbers
+bench: $(STAMP) slurm-packages browser-packages  ## what the machinery costs, in numbers
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.slurm
 	$(BIN)/python -m benchmarks.multirun
+	$(BIN)/python -m benchmarks.report
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -238,7 +238,8 @@ class Controller:
         self._disk_trouble.pop(attempt.worker, None)
         now, step = time.time(), self.state.open.get(attempt.member)
         if step is None or step.live != attempt.name:  # decided anew in the meantime
-            self._ledger.record(Unfinished(attempt.name, "cancelled", now, "", offset))
+            record = Unfinished(attempt.name, "cancelled", now, "", offset, r.train_s)
+            self._ledger.record(record)
             return
         self._ledger.record(
             Finished(attempt.name, r.score, now, r.started, r.train_s, r.metrics, offset, r.setup_s)
@@ -246,7 +247,8 @@ class Controller:
 
     def _on_unfinished(self, attempt: Attempt, r: Report, offset: int) -> None:
         assert r.outcome != "finished"
-        self._ledger.record(Unfinished(attempt.name, r.outcome, time.time(), r.error, offset))
+        record = Unfinished(attempt.name, r.outcome, time.time(), r.error, offset, r.train_s)
+        self._ledger.record(record)
         if r.outcome == "failed":
             log = f"{self.state.attempt_path(attempt)}/log"
             self.note(f"{where(attempt)}: attempt failed: {exception_line(r.error)} ({log})")

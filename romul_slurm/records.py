@@ -94,6 +94,8 @@ class Unfinished(Record, frozen=True, tag="unfinished"):
     time: float
     error: str = ""
     outbox: int = 0
+    train_s: float = 0.0
+    """Seconds spent in the task, as far as the worker told."""
 
 
 class PartialSaved(Record, frozen=True, tag="partial"):

@@ -46,7 +46,7 @@ class Cost:
 
     @property
     def trained_s(self) -> float:
-        """The part of it that was spent in trainings that counted, or may still count."""
+        """The part of it in steps that finished or are under way, in abandoned lineages too."""
         return sum(self.parts[name] for name in TRAINED)
 
     @property
@@ -88,14 +88,13 @@ def _add(
     if not trial.ending:
         parts["under way"] += length
         return
-    trained, result = min(length, trial.train_s - trial.setup_s), (trial.member, trial.age + 1)
-    parts["waiting"] += length - trained
+    result = (trial.member, trial.age + 1)
     if trial.member >= state.history.members:
-        parts["repetitions"] += trained
+        parts["repetitions"] += length
     elif result in winners:
-        parts["best lineage"] += trained
+        parts["best lineage"] += length
     else:
-        parts["other lineages" if result in alive else "abandoned lineages"] += trained
+        parts["other lineages" if result in alive else "abandoned lineages"] += length
 
 
 def _living(state: State) -> set[tuple[int, int]]:
@@ -122,6 +121,13 @@ def occupied(lives: Iterable[Life], until: float) -> list[tuple[float, float]]:
         else:
             union.append((begin, end))
     return union
+
+
+def clock_unit(whole: float) -> tuple[float, str]:
+    """Return the unit for an axis over so many seconds, in seconds, and its name."""
+    if whole > 7200:
+        return 3600.0, "hours"
+    return (60.0, "minutes") if whole > 120 else (1.0, "seconds")
 
 
 def elapsed(busy: list[tuple[float, float]], time: float) -> float:

@@ -28,6 +28,7 @@ from romul_slurm.records import (
     WorkersSubmitted,
     WorkerStarted,
 )
+from romul_slurm.report.signs import Signs
 
 Doing = Literal["queued", "starting", "training", "cut short", "preempted", "lost", "waiting"]
 
@@ -48,6 +49,8 @@ _OF_AN_ATTEMPT = re.compile(r"member \d+ at age \d+: attempt [a-z]+: ")
 _PROCESS = re.compile(r".+:\d+:\d+(\.\d+)?")
 """A job that is a process of the controller's machine: host, pid, start time."""
 _LEFT = ("interrupted", "lost")
+_AT_ONCE_S = 5.0
+"""That a worker was taken away, and its attempt with it, is written within so many seconds."""
 _WHY = {
     "failed": "failed",
     "lost": "the worker was lost",
@@ -73,12 +76,22 @@ class Trial(msgspec.Struct, gc=False):
     ended: float | None = None
     ending: str = ""
     """finished, or why not; empty while it runs."""
-    train_s: float = 0.0
     setup_s: float = 0.0
-    """Seconds of these before the task was called."""
+    """Its first seconds, before the task was called."""
     saved: bool = False
     """Whether it left a partial checkpoint."""
     error: str = ""
+
+    def end(self, known: float, ending: str, train_s: float | None, started: float = 0.0) -> None:
+        """Note how it ended, which was known at a time that can be much later than its end.
+
+        It lasted `train_s`, if the worker said so, from `started` on by the worker's clock, which
+        may be wrong.
+        """
+        self.ending, self.ended = ending, known
+        if train_s is not None:
+            self.begun = max(self.begun, min(started, known - train_s))
+            self.ended = min(known, self.begun + train_s)
 
     def state(self) -> Doing:
         """Return what its worker was doing, as it turned out."""
@@ -110,7 +123,7 @@ class Life:
     host: str = ""
     joined: float | None = None
     heard: float = 0.0
-    """Time of the last record about something that it did."""
+    """When it was last known to be there: news that lay unread do not count."""
     left: float | None = None
     reason: str = ""
     taken: bool = False
@@ -139,7 +152,8 @@ class Life:
         if self.left is None:
             return times
         at = [min(time, self.left) for time in times]
-        return at if not self.taken or self.left in at else [*at, self.left]
+        told = bool(at) and self.left - at[-1] < _AT_ONCE_S
+        return at if not self.taken or told else [*at, self.left]
 
     def why_ended(self, trial: Trial) -> str:
         """Return why an attempt came to no result, in a line; empty if it did, or still may."""
@@ -165,20 +179,19 @@ class Life:
         allocated = self.allocated()
         begin = end if allocated is None else min(allocated, end)
         spans = [] if self.submitted is None else [Span(self.submitted, begin, "queued")]
-        at = begin if self.joined is None else max(begin, self.joined)
-        spans.append(Span(begin, at if self.joined else end, "starting"))
+        at = end if self.joined is None else max(begin, min(end, self.joined))
+        spans.append(Span(begin, at, "starting"))
         for trial in self.trials:
-            stop = end if trial.ended is None else min(end, trial.ended)
-            begun, stop = max(at, trial.begun), max(at, stop)
-            spans.append(Span(at, begun, "waiting"))
+            begun = max(at, min(end, trial.begun))
+            stop = max(begun, end if trial.ended is None else min(end, trial.ended))
+            ready = min(begun + trial.setup_s, stop)
             if trial is self.trials[0]:  # which imports and makes the task, for all of them
-                at = min(begun + trial.setup_s, stop)
-                spans.append(Span(begun, at, "starting"))
-                begun = at
-            spans.append(Span(begun, stop, self._state(trial), trial))
+                spans += [Span(at, begun, "waiting"), Span(begun, ready, "starting")]
+            else:
+                spans.append(Span(at, ready, "waiting"))
+            spans.append(Span(ready, stop, self._state(trial), trial))
             at = stop
-        if self.joined is not None:
-            spans.append(Span(at, end, "waiting"))
+        spans.append(Span(at, end, "waiting"))
         return [span for span in spans if span.end > span.begin]
 
 
@@ -195,14 +208,12 @@ class Event(NamedTuple):
 class Activity:
     """All that happened, as far as the journal tells when."""
 
-    def __init__(
-        self, log_path: Callable[[int, int, str], str], last_sign: Callable[[str], float | None]
-    ):
+    def __init__(self, log_path: Callable[[int, int, str], str], signs: Callable[[str], Signs]):
         """Begin.
 
         Args:
             log_path: returns the log of (member, age it started from, attempt).
-            last_sign: returns when a worker was last heard of, as it said itself.
+            signs: returns when a worker lived, as it said itself.
         """
         self.lives: dict[str, Life] = {}
         self.trials: dict[str, Trial] = {}
@@ -212,8 +223,9 @@ class Activity:
         self.command = self.folder = ""
         """What the last controller was started with and where, as far as it is known."""
         self._log_path = log_path
-        self._last_sign = last_sign
-        self._segment_at = 0.0
+        self._signs = signs
+        self._segment_at = self._watched = 0.0
+        """When this controller began, and the last that the one before it wrote."""
         self._appliers: dict[type, Callable[[Any], None]] = {
             Segment: self._segment,
             Assigned: self._assigned,
@@ -236,43 +248,54 @@ class Activity:
 
     def apply(self, record: Any) -> None:
         """Take a journal record in."""
+        applier = self._appliers.get(type(record))
+        if applier is not None:
+            applier(record)
         time = getattr(record, "time", None)
         if time is not None:
             self.first = self.first or time
             self.last = max(self.last, time)
-        applier = self._appliers.get(type(record))
-        if applier is not None:
-            applier(record)
 
     def _tell(self, time: float, kind: str, text: str, path: str = "") -> None:
         self.events.append(Event(time, kind, text, path))
 
     def _segment(self, r: Segment) -> None:
         self._tell(r.time, "controller", f"controller {r.segment} began, on {r.host}")
-        self._segment_at = r.time
+        self._segment_at, self._watched = r.time, self.last
         self.command, self.folder = (
             (r.command, r.folder) if r.command else (self.command, self.folder)
         )
 
+    def _is_old(self, life: Life) -> bool:
+        """Whether a worker said what is read of it now before this controller began.
+
+        Mail lies unread while no controller is there: its time is not that of the record.
+        """
+        at = self._segment_at
+        return life.heard < at and self._signs(life.name).last < at
+
+    def _heard(self, life: Life, time: float) -> None:
+        if not self._is_old(life):
+            life.heard = time
+
     def _assigned(self, r: Assigned) -> None:
         trial = Trial(r.attempt, r.member, r.age, r.worker, r.time)
         self.trials[r.attempt] = trial
-        life = self.lives.setdefault(r.worker, Life(r.worker))
-        life.trials.append(trial)
-        life.heard = r.time
+        self.lives.setdefault(r.worker, Life(r.worker)).trials.append(trial)
 
     def _finished(self, r: Finished) -> None:
         trial = self.trials.get(r.attempt)
         if trial is not None:
-            trial.ended, trial.ending = r.time, "finished"
-            trial.train_s, trial.setup_s = r.train_s, r.setup_s
-            self.lives[trial.worker].heard = r.time
+            trial.end(r.time, "finished", r.train_s, r.started)
+            trial.setup_s = r.setup_s
+            self._heard(self.lives[trial.worker], r.time)
 
     def _unfinished(self, r: Unfinished) -> None:
         trial = self.trials.get(r.attempt)
         if trial is None:
             return
-        trial.ended, trial.ending, trial.error = r.time, r.ending, r.error
+        trial.end(r.time, r.ending, r.train_s or None)
+        trial.error = r.error
         if r.ending != "cancelled":
             where = f"member {trial.member} at age {trial.age}: {r.ending}"
             text = f"{where}: {r.error}" if r.error else where
@@ -285,7 +308,7 @@ class Activity:
 
     def _intended(self, r: WorkersIntended) -> None:
         for name in r.workers:
-            self.lives[name] = Life(name, r.time)
+            self.lives[name] = Life(name, r.time, heard=r.time)
 
     def _submitted(self, r: WorkersSubmitted) -> None:
         for name, job in r.jobs.items():
@@ -299,27 +322,29 @@ class Activity:
 
     def _joined(self, r: WorkerJoined) -> None:
         life = self.lives.setdefault(r.worker, Life(r.worker))
-        life.host = r.host
-        life.joined = r.time if life.joined is None else life.joined
-        life.heard = r.time
+        old = self._is_old(life)
+        hello = min(r.time, max(life.heard, self._signs(r.worker).hello)) if old else r.time
+        life.host, life.heard = r.host, hello
+        life.joined = hello if life.joined is None else life.joined
 
     def _released(self, r: WorkerReleased) -> None:
         if r.worker in self.lives:
             self.lives[r.worker].reason = r.reason
             if not r.cancel:  # it said goodbye
-                self.lives[r.worker].heard = r.time
+                self._heard(self.lives[r.worker], r.time)
 
     def _left(self, r: WorkerLeft) -> None:
         life = self.lives.get(r.worker)
         if life is None:
             return
-        life.left, life.reason = r.time, life.reason or r.reason
-        self._taken(life, r)
-        if r.ended:  # to the second, as Slurm tells it
-            life.left = min(r.time, max(life.heard, r.ended))
-        elif life.joined is not None and life.heard < self._segment_at:
+        ended = r.ended or r.time  # to the second, as Slurm tells it
+        if not r.ended and self._is_old(life):
             # it went while nobody looked, perhaps long before this controller began
-            life.left = min(r.time, max(life.heard, self._last_sign(r.worker) or 0.0))
+            seen = max(self._watched, life.began or 0.0)
+            ended = seen if life.joined is None else self._signs(r.worker).last
+        life.left = min(r.time, max(life.heard, ended))
+        life.reason = life.reason or r.reason
+        self._taken(life, r)
 
     def _taken(self, life: Life, r: WorkerLeft) -> None:
         life.taken = r.preempted

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from romul_slurm.estimate import Estimate, best_estimate
-from romul_slurm.log import LogReader
 from romul_slurm.reading import read_config, read_state
-from romul_slurm.records import Alive, Hello, OutboxRecord
 from romul_slurm.report.accounting import Cost, cost_of
 from romul_slurm.report.activity import Activity
+from romul_slurm.report.signs import signs_of
 from romul_slurm.space import Hyperparameter
 from romul_slurm.state import Row, State
 from romul_slurm.status import is_deciding
@@ -147,7 +146,7 @@ def read_series(directory: Path, *, ended: bool = False) -> Series:
         StoreError: if there is none in the directory.
     """
     store = Store(directory)
-    activity = Activity(log_path, lambda worker: _last_sign(store, worker))
+    activity = Activity(log_path, cache(lambda worker: signs_of(store, worker)))
     skipped: list[str] = []
     state = read_state(directory, skipped, activity.apply)
     config = read_config(store)
@@ -163,14 +162,3 @@ def read_series(directory: Path, *, ended: bool = False) -> Series:
         until=time.time() if running else activity.last,
         skipped=skipped,
     )
-
-
-def _last_sign(store: Store, worker: str) -> float | None:
-    """Return when a worker last said that it lives, by its own clock."""
-    outbox = store.outbox(worker)
-    try:
-        begin = max(0, outbox.stat().st_size - 4096)
-        records = list(LogReader[OutboxRecord](outbox, OutboxRecord, begin).read())
-    except OSError:
-        return None
-    return max((r.time for r in records if isinstance(r, Alive | Hello)), default=None)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from romul_slurm.report.accounting import PARTS, elapsed, occupied
+from romul_slurm.report.accounting import PARTS, clock_unit, elapsed, occupied
 from romul_slurm.report.activity import Span
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.text import finite, index, labels, percent, short, span
@@ -258,13 +258,7 @@ def timeline(series: Series) -> Figure:
     lives = series.activity.lives.values()
     busy = occupied(lives, series.until)
     whole = sum(end - begin for begin, end in busy)
-    unit, name = (
-        (3600.0, "hours")
-        if whole > 7200
-        else (60.0, "minutes")
-        if whole > 120
-        else (1.0, "seconds")
-    )
+    unit, name = clock_unit(whole)
     every = lanes(lives, series.until)
     rows, shortest = coarse(every, whole)
     apart = whole / min(_POINTERS, max(1.0, 100 * _POINTERS / max(1, len(rows))))
@@ -294,7 +288,12 @@ def timeline(series: Series) -> Figure:
     traces += _preemptions(every, busy, unit)
     pauses = len(busy) - 1
     summary = f"What {len(lives)} workers did over {span(whole)}."
-    summary += f" {pauses} pauses without any worker are left out." if pauses > 0 else ""
+    left_out = (
+        "1 pause without any worker is"
+        if pauses == 1
+        else f"{pauses} pauses without any worker are"
+    )
+    summary += f" {left_out} left out." if pauses > 0 else ""
     summary += f" Stretches under {span(shortest)} are not drawn." if shortest else ""
     axis = {"title": "worker", "range": [-0.7, len(rows) - 0.3], "whole": True}
     height = min(640, max(200, 90 + 26 * len(rows)))
@@ -352,11 +351,13 @@ def costs(series: Series) -> Figure:
         ],
         "name": "worker time",
     }
-    lost_s = [cost.parts["lost to preemption"], cost.parts["other losses"]]
-    trained, taken, lost = (percent(cost.share(s)) for s in (cost.trained_s, *lost_s))
+    told = ("abandoned lineages", "lost to preemption", "other losses")
+    trained = percent(cost.share(cost.trained_s))
+    abandoned, taken, lost = (percent(cost.share(cost.parts[name])) for name in told)
     summary = (
-        f"Of {span(cost.allocated_s)} of worker time, {trained} went into trainings that counted, "
-        f"{taken} were lost to preemption and {lost} otherwise."
+        f"Of {span(cost.allocated_s)} of worker time, {trained} went into steps that finished or "
+        f"are under way ({abandoned} into lineages that were abandoned since), {taken} were lost "
+        f"to preemption and {lost} otherwise."
     )
     largest = max((s for _, s in parts), default=1.0)
     axis = {"title": "worker time (seconds)", "range": [0, 1.45 * largest], "room": largest}

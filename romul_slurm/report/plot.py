@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from romul_slurm.errors import ConfigError, StoreError
-from romul_slurm.report.accounting import elapsed, occupied
+from romul_slurm.report.accounting import clock_unit, elapsed, occupied
 from romul_slurm.report.data import Key, Series
 from romul_slurm.report.figures import STATE_COLORS
 from romul_slurm.report.text import finite, index, labels
@@ -158,9 +158,7 @@ def _timeline(figure: Any, series: Series, shown: Shown, width: float) -> None:
     whole = sum(end - begin for begin, end in busy)
     every = lanes(series.activity.lives.values(), series.until)
     rows, _ = coarse(every, whole)
-    unit, name = (
-        (3600, "hours") if whole > 7200 else (60, "minutes") if whole > 120 else (1, "seconds")
-    )
+    unit, name = clock_unit(whole)
     figure.set_size_inches(width, min(1.5 * width, 0.9 + 0.16 * len(rows)))
     axes = figure.subplots()
     for state, color in _STATES.items():

@@ -18,8 +18,8 @@ pytest.importorskip("selenium", reason="pip install selenium, to look at pages")
 from tests.report.browser import Page
 
 HOSTILE = "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>"
-TRACES = {"scores": 4, "genealogy": 5, "timeline": 5, "cost": 1}
-"""Figure -> traces; the timeline's: training, preempted, lost, starting, and preemptions."""
+TRACES = {"scores": 4, "genealogy": 5, "timeline": 6, "cost": 1}
+"""Figure -> traces; the timeline's: what workers did but cut short and queued, and preemptions."""
 
 
 def traces(page: Page) -> dict[str, int]:
@@ -205,7 +205,7 @@ def test_a_worker_tells_what_it_did(page: Page, report: Path, width: int) -> Non
     page.open(report, width=width)
     names = page.run("return document.getElementById('timeline').data.map(t => t.name)")
     told = hover(page, "timeline", names.index("training"), 7)  # within one
-    for words in ("worker 1.1.", "training for 10 s", "member "):
+    for words in ("worker 1.1.", "training for 9 s", "member "):
         assert words in told
     assert page.run("return tip.getBoundingClientRect().right <= window.innerWidth")
 

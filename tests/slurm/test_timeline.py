@@ -199,3 +199,24 @@ def test_a_job_that_was_cancelled_in_the_queue_cost_nothing(lab: Lab, tmp_path: 
         assert not life.preemptions()
     assert series.cost.allocated_s == 0
     assert series.cost.queued_s > 0
+
+
+def test_the_time_between_two_controllers_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    settings = overrides("warm", "cluster.patience_s=1")
+    with running(lab, tmp_path / "population", settings) as population:
+        population.until_finished(4)
+        population.kill()
+        until(lambda: not population.jobs(), "the end of all jobs: they have no patience")
+        gone = time.time()
+        until_later_than(gone)
+        population.start()
+        assert population.wait() == 0, population.printed()
+        series, told = look(population, lab)
+    lives = series.activity.lives
+    before = [life for life in lives.values() if life.submitted < gone]
+    assert before and len(before) < len(lives)
+    for life in lives.values():
+        check_life(life, told[life.job], population.records(WorkerLeft))
+    assert all(life.left <= gone for life in before)
+    paid = sum(life.left - max(life.submitted, told[life.job].start) for life in lives.values())
+    assert series.cost.allocated_s == pytest.approx(paid)

@@ -32,7 +32,7 @@ from romul_slurm.records import (
 )
 from romul_slurm.report.comparison import grouped, so_far
 from romul_slurm.report.data import Series, read_series
-from romul_slurm.report.figures import timeline
+from romul_slurm.report.figures import costs, timeline
 from romul_slurm.report.plot import KINDS, plot
 from romul_slurm.report.refresh import Pages
 from romul_slurm.report.thinning import chains, parents, thin
@@ -108,7 +108,8 @@ def test_the_first_step_starts_with_the_imports_of_the_task(tmp_path: Path) -> N
     series = lived(tmp_path / "run", *records)
     spans = series.activity.lives["w"].spans(series.until)
     assert [(s.state, s.end - s.begin) for s in spans] == [
-        *(("queued", 10), ("starting", 10), ("starting", 8), ("training", 12), ("training", 10))
+        *(("queued", 10), ("starting", 10), ("starting", 8), ("training", 11)),
+        *(("waiting", 1.5), ("training", 9.5)),
     ]
     assert series.cost.parts["starting"] == pytest.approx(18)
     assert series.cost.trained_s == pytest.approx(11 + 9.5)
@@ -236,10 +237,13 @@ def test_training_is_told_apart_by_what_became_of_it(tmp_path: Path) -> None:
         decision = Decision(parent, HALF.hyperparameters, HALF.point)
         journal.append([Assigned(f"second{member}", member, 1, "w", begun, 0, decision)])
         journal.append([Finished(f"second{member}", 0.5 + member, begun + 10, 0.0, 10.0)])
-    parts = read_series(tmp_path / "run").cost.parts
+    series = read_series(tmp_path / "run")
+    parts = series.cost.parts
     assert parts["best lineage"] == pytest.approx(20)
     assert parts["other lineages"] == pytest.approx(30)
     assert parts["abandoned lineages"] == pytest.approx(10)
+    told = "98.4 % went into steps that finished or are under way (16.4 % into lineages"
+    assert told in costs(series)["summary"]  # 60 and 10 of 61 s
 
 
 def test_events_name_failures_once_with_their_log(tmp_path: Path) -> None:
