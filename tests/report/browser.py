@@ -73,6 +73,19 @@ class Page:
         held = int(alt)
         self.cdp("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, modifiers=held)
 
+    def show(self, id_: str) -> None:
+        """Bring a figure into the middle of the window, and wait for the event of that."""
+        self.run(
+            """
+            const before = window.scrollY;
+            document.getElementById(arguments[0]).scrollIntoView({block: 'center'});
+            window.still = window.scrollY === before;
+            addEventListener('scroll', () => { window.still = true; }, {once: true});
+            """,
+            id_,
+        )
+        self.until("still")
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Write a picture of what is seen, or of the whole page."""
         shot = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -169,13 +169,10 @@ def contrast(one: float, other: float) -> float:
 
 def hover(page: Page, figure: str, curve: int, point: int) -> str:
     """Move the pointer onto a point of a figure; return what is told of it."""
+    page.show(figure)
     x, y = page.run(
         """
         const node = document.getElementById(arguments[0]);
-        const before = window.scrollY;
-        node.scrollIntoView({block: 'center'});
-        window.still = window.scrollY === before; // else its event is yet to come
-        if (!still) addEventListener('scroll', () => { window.still = true; }, {once: true});
         const box = node.getBoundingClientRect(), trace = node.data[arguments[1]];
         const {_fullLayout: {xaxis, yaxis}} = node, i = arguments[2];
         return [box.left + xaxis._offset + xaxis.d2p(trace.x[i]),
@@ -185,7 +182,6 @@ def hover(page: Page, figure: str, curve: int, point: int) -> str:
         curve,
         point,
     )
-    page.until("still")
     page.move(x - 3, y)
     page.move(x, y)
     page.until("!tip.hidden")
@@ -307,13 +303,18 @@ def test_the_legend_hides_and_shows_by_click_and_by_key(page: Page, report: Path
 
 def test_the_arrow_keys_walk_along_the_best_lineage(page: Page, report: Path) -> None:
     page.open(report)
-    page.run("document.getElementById('scores').focus()")
+    focus(page, "scores")
     told = [pressed(page, "ArrowRight").partition(", ")[2] for _ in range(2)]
     assert told == ["age 1", "age 2"]
     assert pressed(page, "ArrowRight", alt=True).endswith("age 2")  # the browser's own
     page.run("Plotly.relayout('scores', {'xaxis.range': [4.5, 5.5]})")
     for _ in range(3):  # what is out of sight is passed over
         assert pressed(page, "ArrowRight").endswith("age 5")
+
+
+def focus(page: Page, figure: str) -> None:
+    page.show(figure)
+    page.run("document.getElementById(arguments[0]).focus({preventScroll: true})", figure)
 
 
 def pressed(page: Page, key: str, *, alt: bool = False) -> str:
@@ -324,13 +325,13 @@ def pressed(page: Page, key: str, *, alt: bool = False) -> str:
 
 def test_up_and_down_reach_every_trace_that_is_seen(page: Page, report: Path) -> None:
     page.open(report)
-    page.run("document.getElementById('timeline').focus()")
+    focus(page, "timeline")
     told = set()
-    for _ in range(5):
+    for _ in range(TRACES["timeline"]):
         pressed(page, "ArrowUp")
         told.add(page.run("return tip.innerText").splitlines()[1].partition(" for")[0])
     assert told >= {"training", "preempted", "lost", "starting"}
-    page.run("document.getElementById('parallel').focus()")
+    focus(page, "parallel")
     first, best = (pressed(page, "ArrowUp") for _ in range(2))
     assert first != best == page.run("return resultLines(page.table.lists.winner[0])[0]")
 

@@ -24,7 +24,7 @@ def passing(page: Page, test: str) -> int:
 
 def drag(page: Page, axis: str, begin: float, end: float, *, touch: bool = False) -> None:
     """Drag along an axis, from one height to another: 0 is its low end, 1 the high one."""
-    page.run("document.getElementById('parallel').scrollIntoView({block: 'center'})")
+    page.show("parallel")
     box = page.run(
         "return document.querySelector(`.zone[aria-label='${arguments[0]}']`)"
         ".previousSibling.parentNode.querySelector('.axis').getBoundingClientRect()",
@@ -90,7 +90,7 @@ def test_axes_are_sliders_for_the_keyboard(page: Page, report: Path) -> None:
 
 def test_a_line_tells_of_its_result_and_the_legend_hides_it(page: Page, report: Path) -> None:
     page.open(report)
-    page.run("document.getElementById('parallel').scrollIntoView({block: 'center'})")
+    page.show("parallel")
     x, y, row = page.run("""
         const [figure, node] = nodes.find(([f]) => f.axes);
         const best = linesOfResults(figure).at(-1), places = placesOf(figure, node);
