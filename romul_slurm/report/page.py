@@ -131,7 +131,7 @@ def _winner(series: Series) -> str:
     tiles = {
         "trained": percent(cost.share(cost.trained_s)),
         _lost(cost): percent(cost.share(cost.lost_s)),
-        "in abandoned lineages": percent(cost.share(cost.parts["abandoned lineages"])),
+        "abandoned": percent(cost.share(cost.parts["abandoned lineages"])),
     }
     return (
         f'<div><div class="score">{_e(short(estimate.mean))}</div><p>{_e(how)}</p>'
