@@ -241,7 +241,7 @@ def test_status_says_when_nobody_decides(tmp_path: Path, monkeypatch: pytest.Mon
     from romul_slurm.store import Store
 
     population = tmp_path / "population"
-    with started(population, *SMALL, "task.train.seconds=0.05") as process:
+    with started(population, *SMALL, "population.steps=1000") as process:
         until(lambda: records(population, Finished), "a finished step")
         assert '"state": "running"' in romul("status", population, "--json").stdout
         process.kill()

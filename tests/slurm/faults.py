@@ -81,7 +81,8 @@ def cancelled(lab: Lab, population: Population) -> int:
     """Somebody cancels jobs."""
 
     def strike(number: int) -> None:
-        lab.sh("scancel", *_running(lab, population)[: 1 + number % 2])
+        jobs = until(lambda: _running(lab, population), "a running job")
+        lab.sh("scancel", *jobs[: 1 + number % 2])
 
     return _between(population, strike)
 
