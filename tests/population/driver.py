@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -44,6 +46,20 @@ def run(directory: Path, *overrides: str, timeout: float = 90) -> subprocess.Com
         timeout=timeout,
         check=False,
     )
+
+
+def followed(page: str, home: Path) -> Path:
+    """Run the launcher as a page of the docs says, in a folder; return the population."""
+    (words,) = re.findall(r"^    python (-m launchers.pbt .*)$", page, re.M)[:1]
+    subprocess.run(
+        [sys.executable, *words.split(), "cluster.workers=2"],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    (population,) = (home / "outputs").iterdir()
+    return population
 
 
 @contextlib.contextmanager

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -16,6 +13,7 @@ from romul_slurm.records import Finished, PartialSaved, Unfinished
 from tests.population.driver import (
     ROOT,
     decisions,
+    followed,
     kill,
     lives,
     records,
@@ -59,16 +57,7 @@ def test_any_program_runs_as_the_page_says(tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text(program[1], encoding="utf-8")
     (tmp_path / "myconf" / "task").mkdir(parents=True)
     (tmp_path / "myconf" / "task" / "program.yaml").write_text(yaml[1], encoding="utf-8")
-    command = re.search(r"^    python (-m launchers.pbt .*)$", page, re.M)
-    assert command
-    subprocess.run(
-        [sys.executable, *command[1].split(), "cluster.workers=2"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    (population,) = (tmp_path / "outputs").iterdir()
+    population = followed(page, tmp_path)
     state = read_state(population)
     steps = list(history_dicts(state))
     assert len(steps) == 8 * 5

@@ -19,7 +19,7 @@ from romul_slurm.clusters import Local, Slurm
 from romul_slurm.records import Finished, Segment
 from romul_slurm.settings import PopulationConfig
 from romul_slurm.sweep.grammar import parse
-from tests.population.driver import ROOT, kill, records, until, workers
+from tests.population.driver import ROOT, followed, kill, records, until, workers
 
 TRAINING = (ROOT / "docs" / "your-own-training.md").read_text(encoding="utf-8")
 
@@ -112,16 +112,7 @@ def test_training_without_hydra_runs_as_the_page_says(tmp_path: Path) -> None:
     (tmp_path / "mytask.py").write_text(python[1], encoding="utf-8")
     (tmp_path / "myconf" / "task").mkdir(parents=True)
     (tmp_path / "myconf" / "task" / "mine.yaml").write_text(yaml[1], encoding="utf-8")
-    command = re.search(r"^    python (-m launchers.pbt .*)$", page, re.M)
-    assert command
-    subprocess.run(
-        [sys.executable, *command[1].split(), "cluster.workers=2"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    (population,) = (tmp_path / "outputs").iterdir()
+    population = followed(page, tmp_path)
     assert len(records(population, Finished)) == 80
 
 
